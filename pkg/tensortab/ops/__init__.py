@@ -1,0 +1,1 @@
+"""Neural networks in a browser tab, from Python."""
