@@ -1,1 +1,117 @@
-"""Neural networks in a browser tab, from Python."""
+"""What the rest of the package may ask of a GPU.
+
+A backend is not an array library: it owns buffers, compiles kernels and replays a recorded list
+of dispatches. Foreign exceptions are mapped at this boundary: a validation error names the op and
+the kernel, a lost device is a `DeviceLostError`.
+
+Buffers are addressed by slot: a plan's numbered buffers, handed to `record` once. A run is then
+plain data (what to write, which grids changed, what to read), which in a browser makes it one
+call through the FFI whatever the number of dispatches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..errors import DeviceError
+from ..kernel import Kernel
+from ..target import Target
+
+Buffer = Any  # opaque outside device/: a GPUBuffer (JS proxy) or a wgpu.GPUBuffer
+Pipeline = Any
+Bytes = Any  # bytes-like, or in a browser a JS Uint8Array that never enters the Python heap
+
+Workgroups = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A dispatch with numbers for everything: slots of its storage bindings, its uniform's place."""
+
+    label: str  # op and kernel, for error messages and profiles
+    pipeline: int  # index into the pipelines given to `record`
+    slots: tuple[int, ...]
+    uniform: tuple[int, int] | None  # byte offset and size in the uniform slot (the last slot)
+    grid: Workgroups
+
+
+@dataclass(frozen=True)
+class Write:
+    """Bytes for a slot, before the dispatches of a run."""
+
+    slot: int
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Read:
+    """The first `nbytes` of a slot, after the dispatches of a run."""
+
+    slot: int
+    nbytes: int
+
+
+class Recording(Protocol):
+    """Dispatches ready to be replayed."""
+
+    async def run(
+        self,
+        writes: Sequence[Write],
+        grids: Sequence[tuple[int, Workgroups]],
+        reads: Sequence[Read],
+    ) -> list[bytes]:
+        """Write, set changed grids (step index, workgroups), run every dispatch, read."""
+
+    def destroy(self) -> None:
+        """Free what the recording holds (not the buffers)."""
+
+
+class Backend(Protocol):
+    """A GPU."""
+
+    target: Target
+
+    def alloc(self, nbytes: int, *, uniform: bool = False, label: str = "") -> Buffer:
+        """A zeroed buffer of `nbytes`, rounded up to 16 (kernels may read whole vec4s)."""
+
+    def write(self, buffer: Buffer, data: Bytes, offset: int = 0) -> None:
+        """Queue a write; `offset` is a multiple of 4."""
+
+    async def read(self, buffer: Buffer, nbytes: int, offset: int = 0) -> bytes:
+        """The buffer's bytes once everything queued before has run."""
+
+    async def compile(self, kernels: Sequence[Kernel]) -> list[Pipeline]:
+        """Pipelines for `kernels`, compiled in parallel where the platform can."""
+
+    async def record(
+        self, buffers: Sequence[Buffer], pipelines: Sequence[Pipeline], steps: Sequence[Bound]
+    ) -> Recording:
+        """Bind every step's buffers; raises DeviceError naming the step that does not validate."""
+
+    def free(self, buffer: Buffer) -> None:
+        """Give a buffer's memory back."""
+
+    def close(self) -> None:
+        """Give the device back; every buffer on it is gone."""
+
+
+def round_up(nbytes: int, multiple: int) -> int:
+    """The next multiple."""
+    return -(-nbytes // multiple) * multiple
+
+
+def allocated(nbytes: int) -> int:
+    """Bytes a buffer of `nbytes` takes: whole vec4s, and at least one, since WebGPU binds no less."""
+    return max(round_up(nbytes, 16), 16)
+
+
+def check_size(target: Target, nbytes: int, label: str) -> None:
+    """Refuse a buffer the adapter cannot bind, before memory is spent."""
+    for limit in ("maxStorageBufferBindingSize", "maxBufferSize"):
+        if nbytes > (most := target.limits[limit]):
+            raise DeviceError(
+                f"{label or 'a buffer'} takes {nbytes} bytes, this adapter's {limit} is {most} ({target})"
+            )

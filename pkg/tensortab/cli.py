@@ -1,0 +1,180 @@
+"""The command line: `tensortab run | serve | embed | setup | doctor`."""
+
+import asyncio
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.progress import Progress
+
+from tensortab import chrome as chromium
+from tensortab import doctor as checks
+from tensortab import firefox as gecko
+from tensortab import ranking, server, system, vendor
+from tensortab.browser_run import Page
+from tensortab.errors import SetupError, TensortabError
+
+T = TypeVar("T")
+TIMED_OUT = 124  # as timeout(1)
+INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+
+
+@click.group()
+def main() -> None:
+    """Neural networks in a browser tab, from Python."""
+
+
+def drive(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end; Ctrl-C and SIGTERM end it cleanly, expected errors are one line."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return asyncio.run(work)
+    except (TensortabError, FileNotFoundError) as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+@main.command(context_settings={"allow_interspersed_args": False})
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.argument("args", nargs=-1)
+@click.option(
+    "--mount",
+    "mounts",
+    multiple=True,
+    metavar="PATH",
+    help="A file or folder to have in the tab at its absolute path; repeatable.",
+)
+@click.option("--timeout", type=float, metavar="SECONDS", help="Give up after so long (code 124).")
+@click.option("--headed", is_flag=True, help="Show the browser.")
+@click.option("--chrome", metavar="PATH", help="The Chromium to use.")
+@click.option("--flags", default="", metavar='"…"', help="More switches for it.")
+def run(
+    file: str,
+    args: Sequence[str],
+    mounts: Sequence[str],
+    timeout: float | None,
+    headed: bool,
+    chrome: str | None,
+    flags: str,
+) -> None:
+    """Run FILE, a Python file, in a browser tab with WebGPU; its exit code is this one's."""
+
+    async def work() -> int:
+        await asyncio.to_thread(vendor.pyodide)  # set-up is not on the program's time
+        async with (
+            asyncio.timeout(timeout),
+            Page.open(
+                chrome=chrome, flags=shlex.split(flags), headed=headed, mounts=mounts
+            ) as page,
+        ):
+            return await page.run(file, args, write)
+
+    try:
+        code = drive(work())
+    except TimeoutError:
+        click.echo(f"Error: {file} did not end within {timeout:g} s (--timeout)", err=True)
+        code = TIMED_OUT
+    sys.exit(code)
+
+
+def write(stream: str, data: bytes) -> None:
+    """Pass a program's output on as it comes."""
+    out = sys.stdout if stream == "stdout" else sys.stderr
+    out.buffer.write(data)
+    out.flush()
+
+
+@main.command()
+@click.argument("file", type=click.File(encoding="utf-8"))
+@click.option("--query", required=True, help="What to look for.")
+@click.option("--top", default=10, show_default=True, help="How many lines to print.")
+@click.option("--model", default="all-MiniLM-L6-v2", show_default=True)
+@click.option("--native", is_flag=True, help="Use this machine's GPU driver, not a browser.")
+def embed(file: click.utils.LazyFile, query: str, top: int, model: str, native: bool) -> None:
+    """Rank the lines of FILE (- for stdin) by meaning: score and line, best first."""
+    lines = [line for line in map(str.strip, file) if line]
+    if not lines:
+        raise click.ClickException(f"{file.name} has no lines")
+    job = {"query": query, "lines": lines, "top": top}
+    with Progress(console=system.console, transient=True) as progress:
+        bar = progress.add_task("starting", total=None)
+
+        def update(stage: str, done: int, total: int) -> None:
+            progress.update(bar, description=stage, completed=done, total=total)
+
+        work = _rank_natively if native else _rank_in_page
+        found = drive(work(model, job, update))
+    for score, line in found:
+        click.echo(f"{score:.3f}  {line}")
+
+
+async def _rank_natively(
+    model: str, job: dict[str, Any], progress: ranking.Progress
+) -> list[tuple[float, str]]:
+    return await ranking.rank(str(vendor.model(model)), progress=progress, **job)
+
+
+async def _rank_in_page(
+    model: str, job: dict[str, Any], progress: ranking.Progress
+) -> list[tuple[float, str]]:
+    def output(stream: str, data: bytes) -> None:
+        if stream == "stderr":
+            write(stream, data)
+            return
+        for line in data.decode().splitlines():
+            progress(*json.loads(line))
+
+    await asyncio.to_thread(vendor.model, model)
+    async with Page.open() as page:
+        task = {"model": f"{page.address}models/{model}", **job}
+        source = "from tensortab.ranking import main"
+        answer = await page.call(source, json.dumps(task).encode(), on_output=output)
+    found: list[tuple[float, str]] = json.loads(answer)
+    return found
+
+
+@main.command()
+@click.option("--port", default=8000, show_default=True, help="0: any free one.")
+def serve(port: int) -> None:
+    """Serve the demo page on this machine, setting up first what is missing."""
+
+    async def work() -> None:
+        try:
+            await asyncio.to_thread(vendor.pyodide)
+        except SetupError as error:
+            system.say(f"{error}\nPages will take Pyodide from its CDN instead.")
+        await asyncio.to_thread(vendor.model, "all-MiniLM-L6-v2")
+        async with server.serve(server.application(), port) as address:
+            click.echo(f"tensortab is at {address} (Ctrl-C ends it)")
+            await asyncio.Event().wait()
+
+    drive(work())
+
+
+@main.command()
+@click.option("--native", is_flag=True, help="Also a Vulkan driver, for wgpu.")
+@click.option("--firefox", is_flag=True, help="Also Firefox and a Vulkan driver.")
+def setup(native: bool, firefox: bool) -> None:
+    """Fetch what pages need, and find or install a Chromium."""
+
+    async def work() -> Path:
+        await asyncio.to_thread(vendor.setup)
+        if firefox:
+            gecko.find()
+        if (native or firefox) and not system.has_vulkan_driver():
+            system.apt("mesa-vulkan-drivers", "a Vulkan driver")
+        return await chromium.locate()
+
+    click.echo(f"ready: {vendor.cache()}, {drive(work())}")
+
+
+@main.command()
+def doctor() -> None:
+    """Print what this machine has and lacks; code 0 if pages can run here."""
+    sys.exit(0 if drive(checks.report()) else 1)

@@ -1,0 +1,229 @@
+"""Backend on navigator.gpu, through Pyodide's JS FFI; in a window, a worker or a notebook.
+
+What bites here: a Python dict becomes a JS Map unless `to_js` is told otherwise; the first
+requestAdapter() of a fresh GPU process may be null; an awaited readback costs 0.5–0.9 ms in
+Chromium and 100 ms in Firefox, so a run awaits one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Sequence
+from itertools import accumulate, chain
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from urllib.parse import quote
+
+import js
+from js import Object, navigator
+from pyodide.code import run_js
+from pyodide.ffi import JsException, JsProxy, create_proxy, to_js
+
+from ..errors import DeviceError, DeviceLostError, KernelError
+from ..kernel import Kernel
+from ..target import DEFAULT_LIMITS, Target
+from . import (
+    Bound,
+    Buffer,
+    Bytes,
+    Pipeline,
+    Read,
+    Recording,
+    Workgroups,
+    Write,
+    allocated,
+    check_size,
+    round_up,
+)
+
+T = TypeVar("T")
+
+_COPY_SRC, _COPY_DST, _UNIFORM, _STORAGE = 0x4, 0x8, 0x40, 0x80
+_COMPUTE = 4
+_WANTED = ("timestamp-query", "subgroups", "shader-f16", "chromium-experimental-subgroup-matrix")
+_TYPES = {"read": "read-only-storage", "read_write": "storage", "uniform": "uniform"}
+
+
+def _object(value: Any) -> Any:
+    """A JS object from a Python dict."""
+    return to_js(value, dict_converter=Object.fromEntries)
+
+
+async def _module() -> Any:
+    """replay.js: as the page's boot code imported it, else from the wheel.
+
+    Importing it from here takes eval, which a page with a strict CSP forbids; a notebook has none.
+    """
+    if served := getattr(getattr(js, "tensortab", None), "replay", None):
+        return served
+    text = Path(__file__).with_name("replay.js").read_text(encoding="utf-8")
+    return await run_js("(url) => import(url)")(f"data:text/javascript,{quote(text)}")
+
+
+class BrowserBackend:
+    """navigator.gpu."""
+
+    def __init__(self, gpu: Any, target: Target, module: Any) -> None:
+        self.gpu = gpu  # the JS GPUDevice
+        self.target = target
+        self.js = module  # every call of replay.js goes through this one object
+        self._lost = ""
+        self._faults: list[str] = []
+        self._watches = [create_proxy(self._on_lost), create_proxy(self._on_fault)]
+        gpu.lost.then(self._watches[0])
+        gpu.addEventListener("uncapturederror", self._watches[1])
+
+    @classmethod
+    async def open(cls) -> BrowserBackend:
+        """Ask for the fastest adapter, with every limit and wanted feature it has."""
+        adapter = await _adapter()
+        features = [f for f in _WANTED if adapter.features.has(f)]
+        limits = {name: int(getattr(adapter.limits, name)) for name in DEFAULT_LIMITS}
+        wanted = {"requiredFeatures": features, "requiredLimits": limits}
+        try:
+            gpu = await adapter.requestDevice(_object(wanted))
+        except JsException as e:
+            raise DeviceError(f"the adapter gave no device: {e}") from e
+        return cls(gpu, _target(adapter, frozenset(features), limits), await _module())
+
+    def _on_lost(self, info: Any) -> None:
+        self._lost = f"{info.reason}: {info.message}"
+
+    def _on_fault(self, event: Any) -> None:
+        self._faults.append(event.error.message)
+
+    async def _guard(self, result: Awaitable[T]) -> T:
+        """Await a JS promise; turn what went wrong on the GPU into this package's errors."""
+        try:
+            value = await result
+        except JsException as e:
+            await asyncio.sleep(0)  # the promise `lost` resolves in the same turn
+            if not self._lost:
+                raise DeviceError(str(e)) from e
+            value = cast("T", None)
+        if self._lost:
+            raise DeviceLostError(
+                f"the GPU device was lost ({self._lost}); open a new device and compile again"
+            )
+        if self._faults:
+            faults, self._faults = self._faults, []
+            raise DeviceError("; ".join(faults))
+        return value
+
+    def alloc(self, nbytes: int, *, uniform: bool = False, label: str = "") -> Buffer:
+        check_size(self.target, nbytes, label)
+        usage = _COPY_DST | _COPY_SRC | (_UNIFORM if uniform else _STORAGE)
+        wanted = {"size": allocated(nbytes), "usage": usage, "label": label}
+        return self.gpu.createBuffer(_object(wanted))
+
+    def write(self, buffer: Buffer, data: Bytes, offset: int = 0) -> None:
+        foreign = data if isinstance(data, JsProxy) else to_js(memoryview(data).cast("B"))
+        self.js.write(self.gpu, buffer, offset, foreign)
+
+    async def read(self, buffer: Buffer, nbytes: int, offset: int = 0) -> bytes:
+        data: bytes = (await self._guard(self.js.read(self.gpu, buffer, offset, nbytes))).to_bytes()
+        return data
+
+    async def compile(self, kernels: Sequence[Kernel]) -> list[Pipeline]:
+        return await asyncio.gather(*map(self._compile, kernels))
+
+    async def _compile(self, kernel: Kernel) -> Pipeline:
+        if missing := kernel.features - self.target.features:
+            raise KernelError(
+                f"{kernel.name}.wgsl needs {sorted(missing)}, which {self.target} lacks"
+            )
+        module = self.gpu.createShaderModule(_object({"code": kernel.source, "label": kernel.name}))
+        # Deprecated forms are warnings; only errors stop a kernel.
+        for m in (await self._guard(module.getCompilationInfo())).messages:
+            if m.type == "error":
+                raise KernelError(
+                    f"wgsl/{kernel.name}.wgsl:{m.lineNum}:{m.linePos}: {m.message}"
+                    f" (knobs {dict(kernel.knobs)})"
+                )
+        # An explicit layout: `auto` would drop the bindings a specialisation leaves unused.
+        entries = [
+            {"binding": i, "visibility": _COMPUTE, "buffer": {"type": _TYPES[access]}}
+            for i, access in enumerate(kernel.accesses)
+        ]
+        groups = [self.gpu.createBindGroupLayout(_object({"entries": entries}))]
+        layout = self.gpu.createPipelineLayout(_object({"bindGroupLayouts": groups}))
+        stage = {"module": module, "entryPoint": "main"}
+        wanted = {"label": kernel.name, "layout": layout, "compute": stage}
+        try:
+            return await self.gpu.createComputePipelineAsync(_object(wanted))
+        except JsException as e:
+            raise KernelError(f"wgsl/{kernel.name}.wgsl with {dict(kernel.knobs)}: {e}") from e
+
+    async def record(
+        self, buffers: Sequence[Buffer], pipelines: Sequence[Pipeline], steps: Sequence[Bound]
+    ) -> Recording:
+        rows = [(s.label, s.pipeline, s.slots, s.uniform, s.grid) for s in steps]
+        made = self.js.record(self.gpu, to_js(buffers), to_js(pipelines), json.dumps(rows))
+        return BrowserRecording(self, await self._guard(made))
+
+    def free(self, buffer: Buffer) -> None:
+        buffer.destroy()
+
+    def close(self) -> None:
+        self.gpu.removeEventListener("uncapturederror", self._watches[1])
+        self.gpu.destroy()
+
+
+class BrowserRecording:
+    """A recording of replay.js."""
+
+    def __init__(self, backend: BrowserBackend, recording: Any) -> None:
+        self._backend = backend
+        self._js = recording
+
+    async def run(
+        self,
+        writes: Sequence[Write],
+        grids: Sequence[tuple[int, Workgroups]],
+        reads: Sequence[Read],
+    ) -> list[bytes]:
+        """Three calls through the FFI: replay (with everything to write), its promise, the bytes."""
+        payload = to_js(b"".join(w.data for w in writes))
+        places = to_js(list(chain.from_iterable((w.slot, w.offset, len(w.data)) for w in writes)))
+        changed = to_js(list(chain.from_iterable((i, *grid) for i, grid in grids)))
+        wanted = to_js(list(chain.from_iterable((r.slot, r.nbytes) for r in reads)))
+        done = await self._backend._guard(self._js.run(payload, places, changed, wanted))  # noqa: SLF001
+        data = done.to_bytes()
+        ends = accumulate((round_up(r.nbytes, 4) for r in reads), initial=0)
+        return [data[at : at + r.nbytes] for at, r in zip(ends, reads, strict=False)]
+
+    def destroy(self) -> None:
+        self._js.destroy()
+
+
+async def _adapter() -> Any:
+    gpu = getattr(navigator, "gpu", None)
+    if gpu is None:
+        raise DeviceError(
+            "this browser has no WebGPU (navigator.gpu): use a current Chrome or Edge, Safari 26,"
+            " or Firefox 141, on https or localhost"
+        )
+    wanted = _object({"powerPreference": "high-performance"})
+    for wait in (0, 0.1, 0.3, 1):  # null while the GPU process starts
+        await asyncio.sleep(wait)
+        if adapter := await gpu.requestAdapter(wanted) or await gpu.requestAdapter():
+            return adapter
+    raise DeviceError(
+        "this browser offers no WebGPU adapter (navigator.gpu.requestAdapter is null)"
+    )
+
+
+def _target(adapter: Any, features: frozenset[str], limits: dict[str, int]) -> Target:
+    info = adapter.info
+
+    def text(name: str) -> str:
+        return str(getattr(info, name, "") or "")
+
+    architecture = text("architecture")
+    fallback = getattr(info, "isFallbackAdapter", False) or architecture == "swiftshader"
+    sizes = [getattr(info, f"subgroup{end}Size", 0) or 0 for end in ("Min", "Max")]
+    return Target(
+        "browser", text("vendor"), architecture, text("description"), bool(fallback), features,
+        limits, (sizes[0], sizes[1]),
+    )  # fmt: skip

@@ -1,0 +1,189 @@
+"""Backend on wgpu-native (wgpu-py), for fast tests, tuning and use without a browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import wgpu
+
+from ..errors import DeviceError, KernelError
+from ..kernel import Kernel
+from ..target import DEFAULT_LIMITS, Target
+from . import (
+    Bound,
+    Buffer,
+    Bytes,
+    Pipeline,
+    Read,
+    Recording,
+    Workgroups,
+    Write,
+    allocated,
+    check_size,
+    round_up,
+)
+
+_COPY = wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.COPY_SRC
+_WANTED = ("timestamp-query", "subgroup", "shader-f16")
+_NAMES = {"subgroup": "subgroups"}  # wgpu's name -> WebGPU's
+_TYPES = {"read": "read-only-storage", "read_write": "storage", "uniform": "uniform"}
+
+
+class NativeBackend:
+    """A Vulkan, Metal or D3D12 device through wgpu-native."""
+
+    def __init__(self) -> None:
+        try:
+            adapter = wgpu.gpu.request_adapter_sync(power_preference="high-performance")
+        except RuntimeError as e:
+            raise DeviceError(
+                f"no native adapter: {e}. A GPU's Vulkan driver is missing; without a GPU, Mesa's"
+                " llvmpipe serves (Debian: mesa-vulkan-drivers)"
+            ) from e
+        features = [f for f in _WANTED if f in adapter.features]
+        limits = {name: adapter.limits[_kebab(name)] for name in DEFAULT_LIMITS}
+        self.gpu = adapter.request_device_sync(
+            required_features=features, required_limits={_kebab(n): v for n, v in limits.items()}
+        )
+        info = adapter.info
+        self.target = Target(
+            "native",
+            info["vendor"],
+            info["architecture"] or info["adapter_type"],
+            info["device"],
+            software=info["adapter_type"] == "CPU",
+            features=frozenset(_NAMES.get(f, f) for f in features),
+            limits=limits,
+        )
+
+    def alloc(self, nbytes: int, *, uniform: bool = False, label: str = "") -> Buffer:
+        check_size(self.target, nbytes, label)
+        kind = wgpu.BufferUsage.UNIFORM if uniform else wgpu.BufferUsage.STORAGE
+        try:
+            return self.gpu.create_buffer(size=allocated(nbytes), usage=_COPY | kind, label=label)
+        except wgpu.GPUError as e:
+            raise DeviceError(f"{label or 'a buffer'} of {nbytes} bytes: {e.message}") from e
+
+    def write(self, buffer: Buffer, data: Bytes, offset: int = 0) -> None:
+        self.gpu.queue.write_buffer(buffer, offset, _padded(data))
+
+    async def read(self, buffer: Buffer, nbytes: int, offset: int = 0) -> bytes:
+        data = self.gpu.queue.read_buffer(buffer, offset, round_up(nbytes, 4))
+        return bytes(data[:nbytes])
+
+    async def compile(self, kernels: Sequence[Kernel]) -> list[Pipeline]:
+        return [self._compile(k) for k in kernels]
+
+    def _compile(self, kernel: Kernel) -> Pipeline:
+        if missing := kernel.features - self.target.features:
+            raise KernelError(
+                f"{kernel.name}.wgsl needs {sorted(missing)}, which {self.target} lacks"
+            )
+        entries = [
+            {"binding": i, "visibility": wgpu.ShaderStage.COMPUTE, "buffer": {"type": _TYPES[a]}}
+            for i, a in enumerate(kernel.accesses)
+        ]
+        layout = self.gpu.create_bind_group_layout(entries=entries)
+        try:
+            return self.gpu.create_compute_pipeline(
+                label=kernel.name,
+                layout=self.gpu.create_pipeline_layout(bind_group_layouts=[layout]),
+                compute={
+                    "module": self.gpu.create_shader_module(code=kernel.source, label=kernel.name),
+                    "entry_point": "main",
+                },
+            )
+        except wgpu.GPUError as e:
+            place = re.search(r"wgsl:(\d+:\d+)", e.message)
+            raise KernelError(
+                f"wgsl/{kernel.name}.wgsl:{place[1] if place else ''} with {dict(kernel.knobs)}:"
+                f"\n{e.message}"
+            ) from e
+
+    async def record(
+        self, buffers: Sequence[Buffer], pipelines: Sequence[Pipeline], steps: Sequence[Bound]
+    ) -> Recording:
+        groups = [self._group(s, buffers, pipelines[s.pipeline]) for s in steps]
+        return NativeRecording(self.gpu, buffers, pipelines, steps, groups)
+
+    def _group(self, step: Bound, buffers: Sequence[Buffer], pipeline: Pipeline) -> Any:
+        resources: list[dict[str, Any]] = [{"buffer": buffers[i]} for i in step.slots]
+        if step.uniform:
+            offset, size = step.uniform
+            resources.append({"buffer": buffers[-1], "offset": offset, "size": size})
+        try:
+            return self.gpu.create_bind_group(
+                label=step.label,
+                layout=pipeline.get_bind_group_layout(0),
+                entries=[{"binding": i, "resource": r} for i, r in enumerate(resources)],
+            )
+        except wgpu.GPUError as e:
+            raise DeviceError(f"{step.label}: {e.message}") from e
+
+    def free(self, buffer: Buffer) -> None:
+        buffer.destroy()
+
+    def close(self) -> None:
+        self.gpu.destroy()
+
+
+class NativeRecording:
+    """Bind groups ready to be encoded."""
+
+    def __init__(
+        self,
+        gpu: Any,
+        buffers: Sequence[Buffer],
+        pipelines: Sequence[Pipeline],
+        steps: Sequence[Bound],
+        groups: Sequence[Any],
+    ) -> None:
+        self._gpu = gpu
+        self._buffers = buffers
+        self._labels = [s.label for s in steps]
+        self._steps = [(pipelines[s.pipeline], g) for s, g in zip(steps, groups, strict=True)]
+        self._grids = [s.grid for s in steps]
+
+    async def run(
+        self,
+        writes: Sequence[Write],
+        grids: Sequence[tuple[int, Workgroups]],
+        reads: Sequence[Read],
+    ) -> list[bytes]:
+        for w in writes:
+            self._gpu.queue.write_buffer(self._buffers[w.slot], w.offset, _padded(w.data))
+        for i, grid in grids:
+            self._grids[i] = grid
+        encoder = self._gpu.create_command_encoder()
+        run = encoder.begin_compute_pass()
+        for (pipeline, group), grid in zip(self._steps, self._grids, strict=True):
+            run.set_pipeline(pipeline)
+            run.set_bind_group(0, group)
+            run.dispatch_workgroups(*grid)
+        run.end()
+        try:
+            self._gpu.queue.submit([encoder.finish()])
+        except wgpu.GPUError as e:
+            raise DeviceError(f"{', '.join(dict.fromkeys(self._labels))}: {e.message}") from e
+        return [self._read(r) for r in reads]
+
+    def _read(self, read: Read) -> bytes:
+        size = round_up(read.nbytes, 4)
+        if not size:
+            return b""
+        return bytes(self._gpu.queue.read_buffer(self._buffers[read.slot], 0, size)[: read.nbytes])
+
+    def destroy(self) -> None:
+        self._steps.clear()
+
+
+def _padded(data: Bytes) -> bytes | memoryview:
+    """The data in whole 4-byte words, as queue.write_buffer wants them."""
+    view = memoryview(data).cast("B")
+    return view if view.nbytes % 4 == 0 else bytes(view) + bytes(-view.nbytes % 4)
+
+
+def _kebab(name: str) -> str:
+    return re.sub(r"(?=[A-Z])", "-", name).lower()

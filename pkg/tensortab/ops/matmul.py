@@ -1,0 +1,124 @@
+"""Products of float32 matrices.
+
+mm      y[M, N] = a[M, K] · w[K, N]
+bmm     y[…, M, N] = a[…, M, K] · w[…, K, N], the leading dimensions alike
+linear  y[…, N] = x[…, K] · w[N, K]ᵀ (+ bias[N])
+
+With `transposed`, bmm's w is […, N, K].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..dim import Dim, ceildiv, product, upper
+from ..errors import ShapeError
+from ..graph import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
+from ..kernel import load
+from ..target import Target
+from .layout import float32, require_float32, require_vector, rows_of
+
+_TILE = load("matmul_tile")
+
+
+def _product_lower(
+    target: Target,
+    y: Tensor,
+    a: Tensor,
+    w: Tensor,
+    bias: Tensor | None,
+    sizes: tuple[Dim, Dim, Dim, Dim],
+    batched: bool,
+    transposed: bool,
+) -> list[Dispatch]:
+    batch, m, n, k = sizes
+    rows = 4 if upper(m) > 1 else 1
+    kernel = _TILE.specialise(TRANSPOSED=transposed, BIAS=bias is not None, ROWS=rows)
+    tiles = batch * ceildiv(m, rows) * ceildiv(n, kernel["COLS"])
+    return [
+        dispatch(
+            kernel,
+            fold(target, ceildiv(tiles, kernel["WIDTH"])),
+            a=a,
+            w=w,
+            bias=bias or w,
+            y=y,
+            B=batch,
+            M=m,
+            N=n,
+            K=k,
+            a_batch=m * k if batched else 0,
+            w_batch=n * k if batched else 0,
+        )
+    ]
+
+
+def _bmm_shape(a: Tensor, w: Tensor, *, transposed: bool = False) -> Spec:
+    return _product_shape("bmm", a, w, transposed)
+
+
+def _product_shape(op: str, a: Tensor, w: Tensor, transposed: bool) -> Spec:
+    require_float32(op, a=a, w=w)
+    if len(a.shape) < 2 or len(w.shape) != len(a.shape) or a.shape[:-2] != w.shape[:-2]:
+        raise ShapeError(f"{op}: a is {a.spec}, w is {w.spec}, expected matrices in equal batches")
+    n, k = (w.shape[-2], w.shape[-1]) if transposed else (w.shape[-1], w.shape[-2])
+    if k != a.shape[-1]:
+        raise ShapeError(
+            f"{op}: a is {a.spec}, so K = {a.shape[-1]}; w is {w.spec}"
+            f"{' transposed' if transposed else ''}, so K = {k}"
+        )
+    return Spec((*a.shape[:-1], n))
+
+
+def _bmm_reference(a: Array, w: Array, *, transposed: bool = False) -> Array:
+    return float32(a.astype(np.float64) @ (w.swapaxes(-1, -2) if transposed else w))
+
+
+def _bmm_lower(
+    target: Target, y: Tensor, a: Tensor, w: Tensor, *, transposed: bool = False
+) -> list[Dispatch]:
+    sizes = product(a.shape[:-2]), y.shape[-2], y.shape[-1], a.shape[-1]
+    return _product_lower(target, y, a, w, None, sizes, True, transposed)
+
+
+bmm = Op("bmm", _bmm_shape, _bmm_reference, _bmm_lower)
+
+
+def _mm_shape(a: Tensor, w: Tensor) -> Spec:
+    if len(a.shape) != 2:
+        raise ShapeError(f"mm: a is {a.spec}, expected two dimensions")
+    return _product_shape("mm", a, w, transposed=False)
+
+
+def _mm_reference(a: Array, w: Array) -> Array:
+    return _bmm_reference(a, w)
+
+
+def _mm_lower(target: Target, y: Tensor, a: Tensor, w: Tensor) -> list[Dispatch]:
+    return _bmm_lower(target, y, a, w)
+
+
+mm = Op("mm", _mm_shape, _mm_reference, _mm_lower)
+
+
+def _linear_shape(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Spec:
+    require_float32("linear", x=x, w=w)
+    if len(w.shape) != 2 or not x.shape or x.shape[-1] != w.shape[1]:
+        raise ShapeError(f"linear: x is {x.spec}, w is {w.spec}, expected […, K] and [N, K]")
+    require_vector("linear", "bias", bias, w.shape[0], f"N = {w.shape[0]} rows of w")
+    return Spec((*x.shape[:-1], w.shape[0]))
+
+
+def _linear_reference(x: Array, w: Array, bias: Array | None = None) -> Array:
+    y = x.astype(np.float64) @ w.T
+    return float32(y if bias is None else y + bias)
+
+
+def _linear_lower(
+    target: Target, y: Tensor, x: Tensor, w: Tensor, bias: Tensor | None = None
+) -> list[Dispatch]:
+    sizes = 1, rows_of(x), w.shape[0], w.shape[1]
+    return _product_lower(target, y, x, w, bias, sizes, False, True)
+
+
+linear = Op("linear", _linear_shape, _linear_reference, _linear_lower)

@@ -1,0 +1,26 @@
+// y[i, :] = table[ids[i], :], ids clamped to the table. One invocation per element.
+
+const WIDTH: u32 = 64u;   // knob: invocations per workgroup
+
+struct Params {
+  count: u32,  // ids
+  V: u32,      // rows of the table
+  D: u32,      // elements of a row
+}
+
+@group(0) @binding(0) var<storage, read> ids: array<i32>;
+@group(0) @binding(1) var<storage, read> table: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<uniform> p: Params;
+
+@compute @workgroup_size(WIDTH)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>,
+) {
+  let i = (group.x + group.y * groups.x) * WIDTH + local.x;
+  if (i >= p.count * p.D) { return; }
+  let row = u32(clamp(ids[i / p.D], 0, i32(p.V) - 1));
+  y[i] = table[row * p.D + i % p.D];
+}

@@ -1,0 +1,71 @@
+// Normalize the rows of x[rows, D]: LANES invocations share a row, a workgroup holds ROWS rows.
+//   layer  y = (x − mean) · rsqrt(var + eps) · weight + bias
+//   rms    y = x · rsqrt(mean(x²) + eps) · weight
+//   l2     y = x / max(‖x‖, eps)
+// LANES = 1 has no barrier, which a GPU imitated on the CPU wants.
+
+const OP: u32 = 0u;       // knob: 0 layer | 1 rms | 2 l2
+const LANES: u32 = 64u;   // knob: invocations a row, a power of two
+const ROWS: u32 = 1u;     // knob: rows a workgroup
+
+struct Params {
+  rows: u32,
+  D: u32,
+  eps: f32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> weight: array<f32>;  // [D]; any buffer for l2
+@group(0) @binding(2) var<storage, read> bias: array<f32>;    // [D]; any buffer for rms and l2
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<uniform> p: Params;
+
+var<workgroup> partial: array<f32, LANES * ROWS>;
+
+// The sum of v over a row's lanes.
+fn row_sum(v: f32, lane: u32, first: u32) -> f32 {
+  if (LANES == 1u) { return v; }
+  workgroupBarrier();
+  partial[first + lane] = v;
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (lane < half) { partial[first + lane] += partial[first + lane + half]; }
+  }
+  workgroupBarrier();
+  return partial[first];
+}
+
+@compute @workgroup_size(LANES, ROWS)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>,
+) {
+  let lane = local.x;
+  let first = local.y * LANES;
+  let row = (group.x + group.y * groups.x) * ROWS + local.y;
+  let start = min(row, p.rows - 1u) * p.D;  // past the end: compute the last row, store nothing
+
+  var mean = 0.0;
+  if (OP == 0u) {
+    var sum = 0.0;
+    for (var i = lane; i < p.D; i += LANES) { sum += x[start + i]; }
+    mean = row_sum(sum, lane, first) / f32(p.D);
+  }
+  var squares = 0.0;
+  for (var i = lane; i < p.D; i += LANES) {
+    let v = x[start + i] - mean;
+    squares += v * v;
+  }
+  squares = row_sum(squares, lane, first);
+  if (row >= p.rows) { return; }
+
+  var scale = 1.0 / max(sqrt(squares), p.eps);
+  if (OP != 2u) { scale = inverseSqrt(squares / f32(p.D) + p.eps); }
+  for (var i = lane; i < p.D; i += LANES) {
+    var v = (x[start + i] - mean) * scale;
+    if (OP != 2u) { v *= weight[i]; }
+    if (OP == 0u) { v += bias[i]; }
+    y[start + i] = v;
+  }
+}
