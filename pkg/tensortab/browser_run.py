@@ -1,9 +1,9 @@
 """A browser page that runs Python: `Page` opens one, runs files in it and calls functions in it.
 
-One websocket to this process carries everything, in frames described in web/run_worker.js, and works in
-Chrome and Firefox alike. Its closing says that the page is gone, whatever became of it.
-Errors: SetupError (no browser), DeviceLostError (the GPU went away and nobody opened another device),
-DeviceError (the page went away), TimeoutError; what a call raised, as guest.result_of says.
+One websocket to this process carries everything, in frames described in web/run_worker.js, and
+works in Chrome and Firefox alike. Its closing says that the page is gone, whatever became of it.
+Errors: SetupError (no browser), DeviceLostError (the GPU went away and nobody opened another
+device), DeviceError (the page went away), TimeoutError; what a call raised, as guest.result_of says.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ def ignore(_stream: str, _data: bytes) -> None:
 
 @dataclass
 class Page:
-    """A tab with Pyodide, numpy and this package, until its context ends; one run or call at a time."""
+    """A tab with Pyodide, numpy and this package; one run or call at a time."""
 
     token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     browser: Browser | None = None  # Playwright's, for Chrome

@@ -1,8 +1,8 @@
 """Chromium: finding one, the flags that give it WebGPU, and starting it through Playwright.
 
-Looked for in this order: `--chrome PATH`, `TENSORTAB_CHROME`, Playwright's own, Chrome or Chromium on the
-PATH, and as root on Debian or Ubuntu apt's package. `TENSORTAB_ADAPTER` picks the WebGPU adapter:
-`swiftshader` (software, the default where the machine has no GPU) or `gpu`.
+Looked for in this order: `--chrome PATH`, `TENSORTAB_CHROME`, Playwright's own, Chrome or Chromium
+on the PATH, and as root on Debian or Ubuntu apt's package. `TENSORTAB_ADAPTER` picks the WebGPU
+adapter: `swiftshader` (software, the default where the machine has no GPU) or `gpu`.
 Errors: SetupError, with the ways to get a Chromium.
 """
 
@@ -49,13 +49,13 @@ def adapter() -> str:
 
 
 def flags(gpu: str = "auto") -> list[str]:
-    """Chrome's switches for an adapter: `swiftshader`, `gpu`, or `auto` for what the machine has."""
+    """Chrome's switches for an adapter: `swiftshader`, `gpu`, or `auto`, what the machine has."""
     chosen = adapter() if gpu == "auto" else gpu
     return [*QUIET, *(SWIFTSHADER if chosen == "swiftshader" else GPU)]
 
 
 def find(chosen: str | Path | None, own: Path, *, install: bool = True) -> Path:
-    """The Chromium to use; `own` is where Playwright keeps its own, and with `install` apt may run."""
+    """The Chromium to use; `own` is where Playwright's would lie, `install` lets apt run."""
     named = chosen or os.environ.get("TENSORTAB_CHROME")
     if named:
         if (path := shutil.which(named)) is None:

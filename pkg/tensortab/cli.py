@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 from rich.progress import Progress
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def drive(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end; Ctrl-C and SIGTERM end it cleanly, expected errors are one line."""
+    """Run a coroutine; Ctrl-C and SIGTERM end it cleanly, expected errors are one line."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return asyncio.run(work)
@@ -96,7 +96,7 @@ def write(stream: str, data: bytes) -> None:
 @click.option("--top", default=10, show_default=True, help="How many lines to print.")
 @click.option("--model", default="all-MiniLM-L6-v2", show_default=True)
 @click.option("--native", is_flag=True, help="Use this machine's GPU driver, not a browser.")
-def embed(file: click.utils.LazyFile, query: str, top: int, model: str, native: bool) -> None:
+def embed(file: TextIO, query: str, top: int, model: str, native: bool) -> None:
     """Rank the lines of FILE (- for stdin) by meaning: score and line, best first."""
     lines = [line for line in map(str.strip, file) if line]
     if not lines:

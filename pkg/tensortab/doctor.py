@@ -1,6 +1,7 @@
 """`tensortab doctor`: what this machine has, what it lacks, and the command that gets it.
 
-The main job needs a Chromium, the vendored parts and a WebGPU adapter in the tab; the rest is optional.
+The main job needs a Chromium, the vendored parts and a WebGPU adapter in the tab; the rest is
+optional.
 """
 
 import json
@@ -35,7 +36,8 @@ import tensortab as tt
 async def main(kind):
     info = (await tt.Device.open(kind.decode())).info
     told = {name: getattr(info, name) for name in ("vendor", "architecture", "description")}
-    return json.dumps(told | {"features": sorted(info.features), "limits": dict(info.limits)}).encode()
+    told |= {"features": sorted(info.features), "limits": dict(info.limits)}
+    return json.dumps(told).encode()
 """
 
 

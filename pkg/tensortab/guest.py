@@ -1,6 +1,7 @@
-"""The half of `tensortab run` that lives in the page: running files and calls, and telling how they ended.
+"""The half of `tensortab run` that lives in the page: runs files and calls, tells how they ended.
 
-It needs nothing of the browser (top-level await is CPython's own compile flag), so it is tested natively.
+It needs nothing of the browser (top-level await is CPython's own compile flag), so that it is
+tested natively.
 """
 
 import ast
@@ -20,7 +21,7 @@ from tensortab.errors import TensortabError
 
 
 def stream_lines() -> None:
-    """Let stdout and stderr out line by line: they are no terminal, so Python would hold them back."""
+    """Let output out line by line: it is no terminal, so Python would hold it back."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
@@ -68,7 +69,7 @@ async def call(source: str, payload: bytes | memoryview) -> bytes:
 
 
 def result_of(pickled: bytes) -> bytes:
-    """What `call` returned, or its exception: this package's as they were, others as RuntimeError."""
+    """What `call` returned or raised: this package's errors as they were, else RuntimeError."""
     done, *rest = pickle.loads(pickled)  # noqa: S301  # from a page this process opened
     if done:
         data: bytes = rest[0]

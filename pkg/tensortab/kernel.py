@@ -37,13 +37,13 @@ UNIFORM_ALIGNMENT = (
 _BINDING = re.compile(
     r"@binding\((\d+)\)\s*var<(?:storage,\s*(read_write|read)|(uniform))>\s*(\w+)\s*:\s*([^;]+);"
 )
-_FIELD = re.compile(r"^\s*(\w+)\s*:\s*(\w+)\s*,", re.M)
+_FIELD = re.compile(r"(\w+)\s*:\s*([^,\n]*?)\s*(?:,|$)", re.M)
 _KNOB = re.compile(
     r"^((?:const (?P<const>\w+)\s*:\s*(?P<type>\w+)|alias (?P<alias>\w+))\s*=\s*)(?P<value>[^;]+)"
     r"(;[ \t]*// knob)",
-    re.M,
+    re.MULTILINE,
 )
-_ENABLE = re.compile(r"^enable\s+([^;]+);", re.M)
+_ENABLE = re.compile(r"^enable\s+([^;]+);", re.MULTILINE)
 _WORKGROUP = re.compile(r"@workgroup_size\(([^)]*)\)")
 _PACK = {"u32": "I", "i32": "i", "f32": "f"}
 _FEATURES = {"f16": "shader-f16", "subgroups": "subgroups"}  # WGSL extension -> WebGPU feature
@@ -115,9 +115,10 @@ class Kernel:
             return m[1] + _literal(knobs[name], m["type"]) + m[6] if name in knobs else m[0]
 
         source = _KNOB.sub(value, self.source)
+        values = _knobs(source)
         if "f16" in {v for k, v in knobs.items() if isinstance(v, str)}:
-            source = "enable f16; " + source  # on the first line: WGSL wants it there
-        return replace(self, source=source, knobs=_knobs(source))
+            source = "enable f16; " + source  # on the first line, a comment's
+        return replace(self, source=source, knobs=values)
 
     def pack(self, values: Mapping[str, float]) -> bytes:
         """Lay out uniform values by field name, padded to the 16 bytes a uniform block takes."""
@@ -159,7 +160,7 @@ def parse(name: str, source: str) -> Kernel:
     bindings = tuple(Binding(m[3], m[1] or "uniform", m[4].strip()) for m in found)
     if any(b.access == "uniform" for b in bindings[:-1]):
         raise KernelError(f"{name}.wgsl: the uniform must be the last binding")
-    body = re.search(r"struct Params\s*\{(.*?)\}", source, re.S)
+    body = re.search(r"struct Params\s*\{(.*?)\}", source, re.DOTALL)
     fields = dict(_FIELD.findall(re.sub(r"//[^\n]*", "", body[1]))) if body else {}
     if bad := {f: t for f, t in fields.items() if t not in _PACK}:
         raise KernelError(

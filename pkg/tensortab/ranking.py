@@ -1,4 +1,4 @@
-"""Lines ranked by how near they are in meaning to a query: what `tensortab embed` runs, in a page or natively.
+"""Lines ranked by meaning: what `tensortab embed` runs, in a page or natively.
 
 score = query · line over unit vectors, the cosine of their angle, in [-1, 1].
 """

@@ -2,7 +2,7 @@
 
     /                       web/ (the demo page and what it loads)
     /boot.json              where a page finds Pyodide, the wheel and the tokenizer
-    /replay.js              the package's own JavaScript: a page that allows no eval imports it itself
+    /replay.js              the package's own JavaScript, which a page without eval imports itself
     /vendor/…  /models/…    the cache folder's, with HTTP ranges
     /wheel/tensortab-…whl   the running package, zipped when the server starts
 
@@ -33,7 +33,7 @@ UNRESTRICTED = ("/run.html", "/run_worker.js")
 
 
 def boot_config() -> dict[str, str]:
-    """What boot.js reads: addresses relative to the site's root, or the CDN's where nothing is vendored."""
+    """What boot.js reads: addresses under the site's root, or the CDN's if nothing is vendored."""
     local = vendor.is_vendored()
     return {
         "pyodide": f"{vendor.PYODIDE}/" if local else vendor.CDN_PYODIDE,

@@ -150,6 +150,7 @@ class GpuSession:
             held = constants.setdefault(name, _Constant(buffers[i], spec.nbytes))
             if held.nbytes != spec.nbytes:
                 raise ShapeError(f"constant {name!r} is {spec}; shared, it has {held.nbytes} bytes")
+            held.sessions += 1
         buffers.append(backend.alloc(made.uniform_bytes, uniform=True, label="uniforms"))
         self = cls(backend, graph, made, buffers, constants)
         for name, array in graph.values.items():
@@ -212,9 +213,13 @@ class GpuSession:
 
     def destroy(self) -> None:
         self._recording.destroy()
-        kept = {id(c.buffer) for c in self._constants.values()}
+        shared = set()
+        for held in self._constants.values():
+            held.sessions -= 1
+            if held.sessions:
+                shared.add(id(held.buffer))
         for buffer in self._buffers:
-            if id(buffer) not in kept:
+            if id(buffer) not in shared:
                 self._backend.free(buffer)
 
 
@@ -225,3 +230,4 @@ class _Constant:
         self.buffer = buffer
         self.nbytes = nbytes
         self.filled = 0
+        self.sessions = 0  # that use it; the last one frees it

@@ -54,7 +54,7 @@ def apt(package: str, why: str) -> None:
 
 
 def has_vulkan_driver() -> bool:
-    """Whether a Vulkan driver is registered (wgpu and Firefox need one; Mesa's llvmpipe will do)."""
+    """Whether a Vulkan driver is registered; wgpu and Firefox need one, Mesa's llvmpipe does."""
     if os.environ.get("VK_DRIVER_FILES") or os.environ.get("VK_ICD_FILENAMES"):
         return True
     folders = ("/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d")

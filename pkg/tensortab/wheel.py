@@ -1,7 +1,7 @@
 """The running package as a wheel for Pyodide, built in memory.
 
-It holds the Python, the JavaScript beside it and the kernels; pages (`web/`) reach Pyodide from outside.
-What a tab runs is therefore always what runs here, in a checkout too, with no build step between.
+It holds the Python, the JavaScript beside it and the kernels; pages (`web/`) reach Pyodide from
+outside. What a tab runs is always what runs here, in a checkout too, with no build step between.
 """
 
 import base64

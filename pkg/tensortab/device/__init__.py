@@ -30,7 +30,7 @@ Workgroups = tuple[int, int, int]
 class Bound:
     """A dispatch with numbers for everything: slots of its storage bindings, its uniform's place."""
 
-    label: str  # op and kernel, for error messages and profiles
+    label: str  # op and kernel
     pipeline: int  # index into the pipelines given to `record`
     slots: tuple[int, ...]
     uniform: tuple[int, int] | None  # byte offset and size in the uniform slot (the last slot)
@@ -84,7 +84,7 @@ class Backend(Protocol):
         """The buffer's bytes once everything queued before has run."""
 
     async def compile(self, kernels: Sequence[Kernel]) -> list[Pipeline]:
-        """Pipelines for `kernels`, compiled in parallel where the platform can."""
+        """Pipelines for `kernels`: each made once, in parallel where the platform can."""
 
     async def record(
         self, buffers: Sequence[Buffer], pipelines: Sequence[Pipeline], steps: Sequence[Bound]
@@ -104,7 +104,7 @@ def round_up(nbytes: int, multiple: int) -> int:
 
 
 def allocated(nbytes: int) -> int:
-    """Bytes a buffer of `nbytes` takes: whole vec4s, and at least one, since WebGPU binds no less."""
+    """Bytes a buffer of `nbytes` takes: whole vec4s, at least one since WebGPU binds no less."""
     return max(round_up(nbytes, 16), 16)
 
 
@@ -113,5 +113,6 @@ def check_size(target: Target, nbytes: int, label: str) -> None:
     for limit in ("maxStorageBufferBindingSize", "maxBufferSize"):
         if nbytes > (most := target.limits[limit]):
             raise DeviceError(
-                f"{label or 'a buffer'} takes {nbytes} bytes, this adapter's {limit} is {most} ({target})"
+                f"{label or 'a buffer'} takes {nbytes} bytes,"
+                f" this adapter's {limit} is {most} ({target})"
             )

@@ -68,6 +68,7 @@ class BrowserBackend:
         self.gpu = gpu  # the JS GPUDevice
         self.target = target
         self.js = module  # every call of replay.js goes through this one object
+        self._pipelines: dict[Kernel, Pipeline] = {}
         self._lost = ""
         self._faults: list[str] = []
         self._watches = [create_proxy(self._on_lost), create_proxy(self._on_fault)]
@@ -126,7 +127,10 @@ class BrowserBackend:
         return data
 
     async def compile(self, kernels: Sequence[Kernel]) -> list[Pipeline]:
-        return await asyncio.gather(*map(self._compile, kernels))
+        new = [k for k in dict.fromkeys(kernels) if k not in self._pipelines]
+        made = await asyncio.gather(*map(self._compile, new))
+        self._pipelines.update(zip(new, made, strict=True))
+        return [self._pipelines[k] for k in kernels]
 
     async def _compile(self, kernel: Kernel) -> Pipeline:
         if missing := kernel.features - self.target.features:

@@ -47,6 +47,7 @@ class NativeBackend:
         self.gpu = adapter.request_device_sync(
             required_features=features, required_limits={_kebab(n): v for n, v in limits.items()}
         )
+        self._pipelines: dict[Kernel, Pipeline] = {}
         info = adapter.info
         self.target = Target(
             "native",
@@ -74,7 +75,9 @@ class NativeBackend:
         return bytes(data[:nbytes])
 
     async def compile(self, kernels: Sequence[Kernel]) -> list[Pipeline]:
-        return [self._compile(k) for k in kernels]
+        new = [k for k in dict.fromkeys(kernels) if k not in self._pipelines]
+        self._pipelines.update((k, self._compile(k)) for k in new)
+        return [self._pipelines[k] for k in kernels]
 
     def _compile(self, kernel: Kernel) -> Pipeline:
         if missing := kernel.features - self.target.features:

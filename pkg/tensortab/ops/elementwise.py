@@ -17,7 +17,7 @@ from ..errors import UnsupportedError
 from ..graph import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..kernel import load
 from ..target import Target
-from .layout import broadcast, fold4, float32, require_float32, strides_in
+from .layout import broadcast, float32, fold4, require_float32, strides_in
 
 _UNARY = load("unary")
 _BINARY = load("binary")

@@ -1,0 +1,111 @@
+"""Checks and the demo, from a bare Python.
+
+    python3 noxfile.py              all checks: lint, types, tests, firefox
+    python3 noxfile.py -s demo      set up what is missing and serve the demo page
+    python3 noxfile.py -s tests -- -k permute
+
+Without nox this file makes an environment with it under .nox/ and starts itself there; who has nox
+runs `nox` as usual. Root on Debian or Ubuntu gets missing system packages through apt; others are
+told what to install.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+BOOTSTRAP = ROOT / ".nox" / "bootstrap"
+NOX = "nox==2026.10.20"
+OLDEST = (3, 11)
+
+
+def bootstrap() -> None:
+    """Start this file again in an environment that has nox."""
+    if sys.version_info < OLDEST:
+        sys.exit(f"noxfile.py: this is Python {sys.version.split()[0]}, at least 3.11 is needed")
+    python = BOOTSTRAP / "bin" / "python"
+    if not (BOOTSTRAP / "ready").exists():
+        print(f"noxfile.py: making {BOOTSTRAP.relative_to(ROOT)} with {NOX}", flush=True)
+        make_environment()
+        subprocess.run([python, "-m", "pip", "install", "--quiet", NOX], check=True)
+        (BOOTSTRAP / "ready").touch()
+    arguments = [python, __file__, *sys.argv[1:]]
+    os.execv(python, list(map(str, arguments)))
+
+
+def make_environment() -> None:
+    """A virtual environment, also where Debian's python3 came without the parts for one."""
+    shutil.rmtree(BOOTSTRAP, ignore_errors=True)
+    command = [sys.executable, "-m", "venv", str(BOOTSTRAP)]
+    if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+        return
+    need = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        sys.exit(f"noxfile.py: {' '.join(command)} failed. Debian: apt-get install {need}")
+    print(f"noxfile.py: this Python cannot make environments; apt-get install {need}", flush=True)
+    subprocess.run(["apt-get", "update", "-qq"], check=True)
+    subprocess.run(["apt-get", "install", "-y", "-qq", need], check=True)
+    shutil.rmtree(BOOTSTRAP, ignore_errors=True)
+    subprocess.run(command, check=True)
+
+
+try:
+    import nox
+except ModuleNotFoundError:
+    bootstrap()
+
+nox.needs_version = ">=2024.3.2"
+nox.options.sessions = ["lint", "types", "tests", "firefox"]
+nox.options.reuse_venv = "yes"
+nox.options.default_venv_backend = "venv"
+nox.options.error_on_missing_interpreters = True
+
+TEST_TOOLS = ("torch==2.13.0", "pytest==9.2.0", "hypothesis==6.170.15")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style: ruff's rules and its formatting."""
+    session.install("ruff==0.17.6")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types: mypy --strict on the package."""
+    session.install("-e", ".", "mypy==2.4.1")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything on this machine's driver and in Chrome."""
+    session.install("-e", ".[native]", *TEST_TOOLS)
+    session.run("tensortab", "setup", "--native")
+    session.run("python", "-m", "pytest", "-m", "not firefox", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def firefox(session: nox.Session) -> None:
+    """One op of each kind and the model, in Firefox: naga and shader-f16."""
+    # In the environment of the other tests, since torch is a gigabyte.
+    nox_again = (sys.executable, "-m", "nox", "-f", __file__)
+    session.run(*nox_again, "-s", "tests", "--install-only", external=True)
+    programs = ROOT / ".nox" / "tests" / "bin"
+    session.run(programs / "tensortab", "setup", "--firefox", external=True)
+    pytest = (programs / "python", "-m", "pytest")
+    session.run(*pytest, "-m", "firefox", *session.posargs, external=True)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The demo page at a local address."""
+    session.install("-e", ".")
+    session.run("tensortab", "serve", *session.posargs)
+
+
+if __name__ == "__main__":
+    nox.main()

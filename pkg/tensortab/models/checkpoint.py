@@ -1,0 +1,113 @@
+"""A graph's weights and a checkpoint's tensors: which constant comes from which tensor, and how.
+
+A float weight is a constant of the tensor's own name; a quantized one two constants, `NAME.packed`
+and `NAME.scales`. Building the graph declares them; `fill` streams the file through: float32
+tensors go to the device as they lie, without a copy in the Python heap; the others are read,
+converted or quantized, written and dropped, one at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import numpy as np
+
+from ..dim import Dim
+from ..errors import FormatError
+from ..graph import Graph, Spec, Tensor
+from ..ops import linear as float_linear
+from ..ops import linear_q4gsw, linear_q8gsw
+from ..quant.recipe import Recipe
+from ..session import Session
+from ..weights.safetensors import Entry, File
+
+Progress = Callable[[str, int, int], None]  # stage, done, total (bytes or items)
+
+_LINEAR = {"q4gsw": linear_q4gsw, "q8gsw": linear_q8gsw}
+
+
+class Weights:
+    """Declares a graph's constants under their tensors' names, in the formats of a recipe."""
+
+    def __init__(self, graph: Graph, recipe: Recipe, prefix: str = "") -> None:
+        self.graph = graph
+        self.recipe = recipe
+        self.prefix = prefix
+        self.quantized: dict[str, tuple[int, int]] = {}  # tensor -> its [N, K]
+
+    def vector(self, name: str, *shape: int) -> Tensor:
+        """A float32 constant of any shape."""
+        return self.graph.constant(self.prefix + name, Spec(shape))
+
+    def linear(self, x: Tensor, name: str, n: int, *, bias: bool = True) -> Tensor:
+        """x · Wᵀ (+ bias) with `NAME.weight` [n, K] and `NAME.bias` [n]; K is x's last dimension."""
+        k: Dim = x.shape[-1]
+        assert isinstance(k, int)
+        weight = f"{self.prefix}{name}.weight"
+        chosen = self.recipe.format(weight)
+        b = self.vector(f"{name}.bias", n) if bias else None
+        if not chosen.quantized:
+            return float_linear(x, self.vector(f"{name}.weight", n, k), b)
+        self.quantized[weight] = n, k
+        packed = Spec((n, k * chosen.packing.bits // 8), np.dtype(chosen.packing.stored).name)
+        scales = Spec((k // chosen.group, n), chosen.scales)
+        return _LINEAR[chosen.name](
+            x,
+            self.graph.constant(f"{weight}.packed", packed),
+            self.graph.constant(f"{weight}.scales", scales),
+            b,
+            group=chosen.group,
+        )
+
+    @property
+    def bits(self) -> float:
+        """Bits a weight over the linear layers, scales included."""
+        sizes = {name: n * k for name, (n, k) in self.quantized.items()}
+        total = sum(size * self.recipe.format(name).bits for name, size in sizes.items())
+        return total / max(sum(sizes.values()), 1) if sizes else 32.0
+
+    async def fill(
+        self, session: Session, file: File, progress: Progress | None = None
+    ) -> None:
+        """Read every constant of the graph from `file`; FormatError for a missing or odd tensor."""
+        wanted = {
+            n: t.spec.at({})
+            for n, t in self.graph.constants.items()
+            if not n.endswith((".packed", ".scales"))
+        } | self.quantized
+        self._check(file, wanted)
+        total = sum(_nbytes(file.tensors[n]) for n in wanted)
+        done = 0
+        for name in sorted(wanted, key=lambda n: file.tensors[n].start):
+            await self._fill(session, file, name)
+            done += _nbytes(file.tensors[name])
+            if progress:
+                progress("weights", done, total)
+            await asyncio.sleep(0)  # a page's messages get their turn
+
+    def _check(self, file: File, wanted: dict[str, tuple[int, ...]]) -> None:
+        for name, shape in wanted.items():
+            if name not in file.tensors:
+                raise FormatError(
+                    f"{file.source.name}: there is no tensor {name!r}, which the model's config asks for"
+                )
+            if tuple(file.tensors[name].shape) != shape:
+                raise FormatError(
+                    f"{file.source.name}: {name!r} is {list(file.tensors[name].shape)},"
+                    f" expected {list(shape)} (from the model's config)"
+                )
+
+    async def _fill(self, session: Session, file: File, name: str) -> None:
+        if name in self.quantized:
+            packed, scales = self.recipe.format(name).quantize(await file.array(name), name)
+            session.fill(f"{name}.packed", packed)
+            session.fill(f"{name}.scales", scales)
+        elif file.tensors[name].dtype == "F32":
+            session.fill(name, await file.foreign(name))
+        else:
+            session.fill(name, (await file.array(name)).astype(np.float32))
+
+
+def _nbytes(entry: Entry) -> int:
+    return entry.end - entry.start

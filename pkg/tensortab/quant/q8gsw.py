@@ -1,0 +1,31 @@
+"""8-bit weights: symmetric groups along K, a weight a byte.
+
+The layout, stated once:
+
+    weight  float32 [N, K]
+    packed  int8 [N, K]        the codes, -128 … 127, in two's complement
+    scales  float32 or float16 [K/group, N], group 32, 64 or 128
+    weight[n, k] ≈ code[n, k] · scales[k / group, n]
+
+Little-endian, a u32 word holds four weights, k ascending from the lowest byte: WGSL's unpack4xI8
+gives them in order. What is exact, the search and the errors: groups.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .groups import Array, GroupFormat
+
+
+def _as_is(codes: Array) -> Array:
+    return codes
+
+
+# With 256 codes there is little to win by clipping the largest element or by stretching it.
+_CANDIDATES = (*range(-133, -121, 2), *range(122, 134, 2))
+
+FORMAT = GroupFormat("q8gsw", 8, _CANDIDATES, np.int8, _as_is, _as_is)
+quantize = FORMAT.quantize
+dequantize = FORMAT.dequantize
+bits_per_weight = FORMAT.bits_per_weight

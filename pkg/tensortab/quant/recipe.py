@@ -1,0 +1,99 @@
+"""Which format each weight of a model takes: data, decided by the weight's name.
+
+    Recipe(default=Format("q4gsw"), rules=(("attention", Format("q8gsw")), ("lm_head", FLOAT)))
+
+The first rule whose pattern (a regular expression, searched for) fits a weight's name decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import UnsupportedError
+from . import q4gsw, q8gsw
+from .groups import Array, GroupFormat, ScaleType
+
+Name = Literal["float32", "q4gsw", "q8gsw"]
+
+_FORMATS: Mapping[str, GroupFormat] = {"q4gsw": q4gsw.FORMAT, "q8gsw": q8gsw.FORMAT}
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one weight [N, K] is stored."""
+
+    name: Name
+    group: int = 32
+    search: bool = True
+    scales: ScaleType = "float16"
+
+    def __post_init__(self) -> None:
+        if self.name not in ("float32", *_FORMATS):
+            raise UnsupportedError(
+                f"weight format {self.name!r}; there are float32, {', '.join(_FORMATS)}"
+            )
+
+    @property
+    def quantized(self) -> bool:
+        return self.name in _FORMATS
+
+    @property
+    def bits(self) -> float:
+        """Bits a weight, its share of a scale included."""
+        if not self.quantized:
+            return 32.0
+        return _FORMATS[self.name].bits + 8 * np.dtype(self.scales).itemsize / self.group
+
+    @property
+    def packing(self) -> GroupFormat:
+        """Quantize, dequantize, layout; for quantized formats."""
+        return _FORMATS[self.name]
+
+    def quantize(self, weight: Array, name: str) -> tuple[Array, Array]:
+        """`weight` [N, K] as (packed, scales)."""
+        return self.packing.quantize(
+            weight, self.group, search=self.search, scales=self.scales, name=name
+        )
+
+
+FLOAT = Format("float32")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A format for every weight."""
+
+    default: Format
+    rules: tuple[tuple[str, Format], ...] = ()
+
+    def format(self, name: str) -> Format:
+        """The format the weight called `name` takes."""
+        return next((f for pattern, f in self.rules if re.search(pattern, name)), self.default)
+
+
+def recipe(choice: Any, default: Recipe) -> Recipe:
+    """Read what a user asked for.
+
+    None: float weights; "auto": the model's `default`; a format's name; a mapping of patterns to
+    names on top of the default, {"lm_head": "q8gsw"}; or a Recipe.
+    """
+    match choice:
+        case Recipe():
+            return choice
+        case None:
+            return Recipe(FLOAT)
+        case "auto":
+            return default
+        case str():
+            return Recipe(Format(choice))  # type: ignore[arg-type]  # checked by Format
+        case Mapping():
+            rules = tuple((pattern, Format(name)) for pattern, name in choice.items())
+            return Recipe(default.default, rules + default.rules)
+    raise UnsupportedError(
+        f"quantize is {choice!r}, expected None, 'auto', a format's name, a mapping or a Recipe"
+    )

@@ -1,0 +1,92 @@
+"""Sentences to unit vectors: a tokenizer, a compiled encoder, and batches of like lengths.
+
+    embedder = await load("all-MiniLM-L6-v2/")
+    vectors = await embedder.embed(["a sentence", "another"])   # float32 [2, 384]
+    scores = vectors @ vectors.T                                # cosines
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ..dim import Sym
+from ..graph import Array
+from ..models import bert
+from ..models.checkpoint import Progress
+from ..quant.recipe import Recipe
+from ..session import Device, Session
+from ..weights.safetensors import File
+from .tokenizer import Tokenizer
+
+# A batch's activations stay in tens of MB; more sentences at once gain nothing measurable.
+BATCH = 16
+LONGEST = 256  # tokens of a sentence, as sentence-transformers cuts this model's input
+
+
+class Embedder:
+    """A sentence encoder on a device."""
+
+    def __init__(
+        self, device: Device, tokenizer: Tokenizer, session: Session, bits: float, width: int
+    ) -> None:
+        self.device = device
+        self.tokenizer = tokenizer
+        self.session = session
+        self.bits = bits  # a weight, over the linear layers
+        self.width = width  # of a vector
+
+    @classmethod
+    async def create(
+        cls,
+        device: Device,
+        config: bert.Config,
+        tokenizer: Tokenizer,
+        file: File,
+        recipe: Recipe,
+        progress: Progress | None = None,
+    ) -> Embedder:
+        """Compile the encoder and fill its weights from `file`."""
+        batch = Sym("batch", BATCH, min=1)
+        length = Sym("length", min(LONGEST, config.positions), min=1)
+        graph, weights = bert.build(config, recipe, batch=batch, length=length)
+        session = await device.compile(graph)
+        await weights.fill(session, file, progress)
+        return cls(device, tokenizer, session, weights.bits, config.hidden)
+
+    async def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> Array:
+        """Unit vectors, float32 [len(texts), width]; a text is cut after 256 tokens."""
+        longest = self.session.graph.inputs["ids"].shape[1]
+        assert isinstance(longest, Sym)
+        ids = await self.tokenizer.encode_batch(list(texts), max_length=longest.max)
+        vectors = np.zeros((len(texts), self.width), np.float32)
+        done = 0
+        for rows in _batches([len(i) for i in ids]):
+            vectors[rows] = await self._embed([ids[r] for r in rows])
+            done += len(rows)
+            if progress:
+                progress("embed", done, len(texts))
+        return vectors
+
+    async def _embed(self, ids: Sequence[Sequence[int]]) -> Array:
+        shape = len(ids), max(map(len, ids))
+        padded = np.zeros(shape, np.int32)
+        mask = np.zeros(shape, np.float32)
+        for row, tokens in enumerate(ids):
+            padded[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
+        out = await self.session.run(
+            ids=padded,
+            types=np.zeros(shape, np.int32),
+            positions=np.arange(shape[1], dtype=np.int32),
+            mask=mask,
+        )
+        return out["vectors"]
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Indices in batches of like lengths, so that little is computed for padding."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for start in range(0, len(order), BATCH):
+        yield order[start : start + BATCH]

@@ -1,0 +1,59 @@
+"""A Hugging Face folder as a model on a device: one table from architecture to what runs it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..errors import FormatError, UnsupportedError
+from ..models import bert
+from ..models.checkpoint import Progress
+from ..quant.recipe import recipe
+from ..session import Device
+from ..weights import open_source, safetensors
+from .embedder import Embedder
+from .tokenizer import Tokenizer
+
+ARCHITECTURES = ("BertModel",)
+
+
+async def load(
+    location: str,
+    *,
+    quantize: Any = "auto",
+    device: Device | None = None,
+    progress: Progress | None = None,
+) -> Embedder:
+    """Open the model in a folder: a path, or a base URL, that holds config.json and its kin.
+
+    `quantize` is "auto" (the architecture's own choice), None (float weights), a format's name,
+    a mapping of name patterns to formats ({"attention": "q8gsw"}) or a `Recipe`. `progress` is
+    called with a stage ("weights", …), what is done and the total, in bytes or items.
+
+    Raises UnsupportedError for another architecture, before a weight is read, FormatError for a
+    malformed file, DeviceError where the device cannot hold the model.
+    """
+    folder = location.rstrip("/")
+    config = await _json(f"{folder}/config.json")
+    architecture = next(iter(config.get("architectures") or [None]), None)
+    if architecture not in ARCHITECTURES:
+        raise UnsupportedError(
+            f"{location}: architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}"
+        )
+    made = bert.Config.read(config)
+    chosen = recipe(quantize, bert.DEFAULT_RECIPE)
+    tokenizer = await Tokenizer.open(folder)
+    file = await safetensors.open(f"{folder}/model.safetensors")
+    device = device or await Device.open()
+    return await Embedder.create(device, made, tokenizer, file, chosen, progress)
+
+
+async def _json(address: str) -> dict[str, Any]:
+    source = open_source(address)
+    try:
+        parsed = json.loads(bytes(await source.read(0, await source.size())))
+    except ValueError as e:
+        raise FormatError(f"{address} is not JSON: {e}") from e
+    if not isinstance(parsed, dict):
+        raise FormatError(f"{address} holds a {type(parsed).__name__}, expected an object")
+    return parsed

@@ -1,0 +1,154 @@
+"""Sources in a browser: fetch with ranges, files of Pyodide's file system, JS and Python bytes.
+
+`foreign` gives JS Uint8Arrays. What a URL or the file system holds lies in JS memory, so it reaches
+the GPU without entering Python's heap (wasm32: 4 GiB at most); `read` copies the one range into it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import js
+import pyodide_js
+from pyodide.ffi import JsException, to_js
+
+from tensortab.errors import SetupError, UnsupportedError
+
+from .source import (
+    Address,
+    Bytes,
+    BytesSource,
+    Source,
+    check_content_range,
+    check_length,
+    check_range,
+    is_url,
+)
+
+
+def open_source(address: Address | Source) -> Source:
+    """The reader of a path, a URL or bytes; a Source is its own."""
+    if isinstance(address, bytes | bytearray | memoryview):
+        return HeapSource(memoryview(address).cast("B"))
+    if isinstance(address, str) and is_url(address):
+        return FetchSource(address)
+    if isinstance(address, str | os.PathLike):
+        return PathSource(os.fspath(address))
+    return address
+
+
+@dataclass(frozen=True)
+class HeapSource(BytesSource):
+    """Bytes of Python's heap."""
+
+    async def foreign(self, start: int, end: int) -> Any:
+        """A copy in JS memory."""
+        return to_js(await self.read(start, end))
+
+
+@dataclass(frozen=True)
+class PathSource:
+    """A file of Pyodide's file system, whose contents are JS memory."""
+
+    name: str
+
+    async def size(self) -> int:
+        """Its length in bytes."""
+        try:
+            return os.stat(self.name).st_size  # noqa: PTH116  # one attribute
+        except OSError as error:
+            raise SetupError(f"{self.name}: {error.strerror}") from error
+
+    async def read(self, start: int, end: int) -> Bytes:
+        """A copy of the range."""
+        data: bytes = (await self.foreign(start, end)).to_bytes()
+        return data
+
+    async def foreign(self, start: int, end: int) -> Any:
+        """A copy of the range in JS memory."""
+        check_range(self.name, start, end, await self.size())
+        array = js.Uint8Array.new(end - start)
+        files = pyodide_js.FS
+        stream = files.open(self.name, "r")
+        try:
+            check_length(self.name, files.read(stream, array, 0, end - start, start), end - start)
+        finally:
+            files.close(stream)
+        return array
+
+
+@dataclass
+class FetchSource:
+    """A URL, read by ranges."""
+
+    name: str
+    _size: int | None = None
+    _whole: Any = field(default=None, repr=False)  # a Uint8Array, where the server knows no ranges
+
+    async def size(self) -> int:
+        """Its length in bytes, from the answer to a range of one byte."""
+        if self._size is None:
+            await self._fetch(0, 1)
+        assert self._size is not None
+        return self._size
+
+    async def read(self, start: int, end: int) -> Bytes:
+        """A copy of the range."""
+        data: bytes = (await self.foreign(start, end)).to_bytes()
+        return data
+
+    async def foreign(self, start: int, end: int) -> Any:
+        """The response's own memory."""
+        check_range(self.name, start, end, await self.size())
+        if start == end:
+            return js.Uint8Array.new(0)  # which a Range header cannot say
+        if self._whole is not None:
+            return self._whole.subarray(start, end)
+        return await self._fetch(start, end)
+
+    async def _fetch(self, start: int, end: int) -> Any:
+        response = await self._ask(headers=_object(Range=f"bytes={start}-{end - 1}"))
+        array = js.Uint8Array.new(await self._promised(response.arrayBuffer()))
+        status = response.status
+        if status == 416:  # not even one byte: the file is empty
+            status, array = 200, js.Uint8Array.new(0)
+        if status == 200:
+            check_length(
+                self.name, array.length, array.length if self._size is None else self._size
+            )
+            self._whole, self._size = array, array.length
+            return array.subarray(start, end)
+        if status != 206:
+            raise SetupError(f"{self.name}: the server answered {status}, expected 206 or 200")
+        # Of another origin's answer a page sees the header only where that server exposes it.
+        if given := response.headers.get("Content-Range"):
+            self._size = check_content_range(self.name, given, start, end, self._size)
+        elif self._size is None:
+            self._size = await self._announced()
+        check_length(self.name, array.length, min(end, self._size) - start)
+        return array
+
+    async def _announced(self) -> int:
+        """The size by Content-Length, which every origin's answer shows."""
+        length = (await self._ask(method="HEAD")).headers.get("Content-Length") or ""
+        if not length.isdecimal():
+            raise UnsupportedError(
+                f"{self.name}: the server shows neither Content-Range nor Content-Length to this"
+                f" page; it has to send Access-Control-Expose-Headers: Content-Range"
+            )
+        return int(length)
+
+    async def _ask(self, **options: Any) -> Any:
+        return await self._promised(js.fetch(self.name, _object(**options)))
+
+    async def _promised(self, promise: Any) -> Any:
+        try:
+            return await promise
+        except JsException as error:
+            raise SetupError(f"{self.name}: {error}") from error
+
+
+def _object(**fields: Any) -> Any:
+    return js.Object.fromEntries(to_js(list(fields.items())))

@@ -1,0 +1,50 @@
+from collections.abc import Iterator
+
+import pytest
+
+import harness
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "firefox: runs in Firefox (added to whatever uses it)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "firefox" in getattr(item, "fixturenames", ()):
+            item.add_marker("firefox")
+
+
+@pytest.fixture(scope="session")
+def loop() -> Iterator[harness.Loop]:
+    loop = harness.Loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture(scope="session")
+def native(loop: harness.Loop) -> Iterator[harness.Device]:
+    yield from opened(loop, "native")
+
+
+@pytest.fixture(scope="session")
+def chrome(loop: harness.Loop) -> Iterator[harness.Device]:
+    """A tab all tests share; one that ends or breaks its page opens its own."""
+    yield from opened(loop, "chrome")
+
+
+@pytest.fixture(scope="session")
+def firefox(loop: harness.Loop) -> Iterator[harness.Device]:
+    yield from opened(loop, "firefox")
+
+
+@pytest.fixture(scope="session", params=["native", "chrome"])
+def device(request: pytest.FixtureRequest) -> harness.Device:
+    """Each GPU there is without asking for more; op tests run once on every one."""
+    return request.getfixturevalue(request.param)
+
+
+def opened(loop: harness.Loop, name: str) -> Iterator[harness.Device]:
+    device = harness.open_device(loop, name)
+    yield device
+    device.close()

@@ -1,0 +1,36 @@
+// Boots Pyodide with numpy and this package, from the addresses in boot.json.
+//
+//   const pyodide = await boot({ base, stdout, stderr, progress });
+//
+// base      the site's root, where boot.json lies; the page's own folder if left out
+// stdout    (text) => void, per line; the console if left out; stderr the same
+// progress  (stage, done, total) => void; stages: "python", "packages", "tensortab"
+//
+// Runs in a window and in a module worker; classic workers are not supported by Pyodide any more.
+
+const STAGES = ["python", "packages", "tensortab"];
+
+async function fetched(url) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`boot: ${url} answered ${response.status}`);
+  return response;
+}
+
+export async function boot({ base = new URL(".", import.meta.url).href, stdout, stderr, progress } = {}) {
+  const report = (stage) => progress?.(stage, STAGES.indexOf(stage), STAGES.length);
+  report("python");
+  const config = await (await fetched(new URL("boot.json", base))).json();
+  const indexURL = new URL(config.pyodide, base).href;
+  // Everything is fetched at once; the package is unpacked when Python stands.
+  const wheel = fetched(new URL(config.wheel, base)).then((response) => response.arrayBuffer());
+  const replay = import(new URL(config.replay, base).href);
+  const { loadPyodide } = await import(new URL("pyodide.mjs", indexURL).href);
+  const pyodide = await loadPyodide({ indexURL, packages: ["numpy"], stdout, stderr });
+  report("packages");
+  pyodide.unpackArchive(await wheel, "wheel");
+  // What the Python would otherwise need eval to import: text/ the tokenizer, device/ its replay loop.
+  const tokenizers = new URL(config.tokenizers, base).href;
+  globalThis.tensortab = { tokenizers, replay: await replay };
+  report("tensortab");
+  return pyodide;
+}
