@@ -3,7 +3,7 @@
 One websocket to this process carries everything, in frames described in web/run_worker.js, and
 works in Chrome and Firefox alike. Its closing says that the page is gone, whatever became of it.
 Errors: SetupError (no browser), DeviceLostError (the GPU went away and nobody opened another
-device), DeviceError (the page went away), TimeoutError; what a call raised, as guest.result_of says.
+device), DeviceError (the page went away), TimeoutError; what a call raised, see guest.result_of.
 """
 
 import asyncio
@@ -86,7 +86,7 @@ class Page:
         self, path: str | Path, argv: Sequence[str] = (), on_output: OnOutput = ignore
     ) -> int:
         """Run a Python file with sys.argv = [path, *argv]; its exit code."""
-        file = Path(path).absolute()
+        file = Path(path).absolute()  # noqa: ASYNC240  # a local file, in no time
         head = {
             "type": "run",
             "path": str(file),
@@ -162,7 +162,7 @@ class Page:
                 on_output(kind, payload)
             elif kind == "lost":
                 patience = LOST_SECONDS
-                lost = f"the GPU device was lost: {head['text'] or 'the GPU process crashed'}"
+                lost = f"the GPU device was lost (its process or driver crashed): {head['text']}"
             elif kind == "device":
                 patience, lost = None, ""
             elif kind in ("gone", "failed"):

@@ -6,8 +6,8 @@
     vendor/tokenizers-0.2.0/    the tokenizer for pages, one ES module
     models/all-MiniLM-L6-v2/    a sentence model's config, tokenizer and float32 weights
 
-`vendor/` and `models/` are served as they lie. A part is a row of data; its archive is checked
-against a pinned sha256, and its files appear by rename, so that an interrupted step is done again.
+`vendor/` and `models/` are served as they lie. Each part's archive is checked against a pinned
+sha256, and its files appear by rename, so that an interrupted step is done again.
 Errors: SetupError, saying what to install or which hash differed.
 """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
@@ -187,12 +187,15 @@ class BrowserRecording:
         grids: Sequence[tuple[int, Workgroups]],
         reads: Sequence[Read],
     ) -> list[bytes]:
-        """Three calls through the FFI: replay (with everything to write), its promise, the bytes."""
-        payload = to_js(b"".join(w.data for w in writes))
-        places = to_js(list(chain.from_iterable((w.slot, w.offset, len(w.data)) for w in writes)))
-        changed = to_js(list(chain.from_iterable((i, *grid) for i, grid in grids)))
-        wanted = to_js(list(chain.from_iterable((r.slot, r.nbytes) for r in reads)))
-        done = await self._backend._guard(self._js.run(payload, places, changed, wanted))  # noqa: SLF001
+        """Three calls through the FFI: the bytes to write, the replay, the bytes read."""
+        places = {
+            "writes": [(w.slot, w.offset, len(w.data)) for w in writes],
+            "grids": grids,
+            "reads": [(r.slot, r.nbytes) for r in reads],
+        }
+        # A string crosses for nothing; a list of tuples would be a proxy for each.
+        running = self._js.run(to_js(b"".join(w.data for w in writes)), json.dumps(places))
+        done = await self._backend._guard(running)  # noqa: SLF001
         data = done.to_bytes()
         ends = accumulate((round_up(r.nbytes, 4) for r in reads), initial=0)
         return [data[at : at + r.nbytes] for at, r in zip(ends, reads, strict=False)]

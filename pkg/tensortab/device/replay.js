@@ -59,18 +59,17 @@ class Recording {
     Object.assign(this, { gpu, buffers, steps, staging: null });
   }
 
-  // writes: [slot, offset, bytes] triples into `payload`; grids: [step, x, y, z]; reads: [slot, bytes].
-  // Resolves to the bytes read, one after the other, each padded to 4.
-  async run(payload, writes, grids, reads) {
+  // places is JSON, {writes: [[slot, offset, bytes], …] into `payload`, grids: [[step, [x, y, z]], …],
+  // reads: [[slot, bytes], …]}. Resolves to the bytes read, one after the other, each padded to 4.
+  async run(payload, places) {
     const { gpu, buffers, steps } = this;
+    const { writes, grids, reads } = JSON.parse(places);
     let at = 0;
-    for (let i = 0; i < writes.length; i += 3) {
-      write(gpu, buffers[writes[i]], writes[i + 1], payload.subarray(at, at + writes[i + 2]));
-      at += writes[i + 2];
+    for (const [slot, offset, bytes] of writes) {
+      write(gpu, buffers[slot], offset, payload.subarray(at, at + bytes));
+      at += bytes;
     }
-    for (let i = 0; i < grids.length; i += 4) {
-      steps[grids[i]].grid = [grids[i + 1], grids[i + 2], grids[i + 3]];
-    }
+    for (const [step, grid] of grids) steps[step].grid = grid;
     const encoder = gpu.createCommandEncoder();
     const pass = encoder.beginComputePass();
     for (const { pipeline, group, grid } of steps) {
@@ -80,12 +79,12 @@ class Recording {
     }
     pass.end();
     let size = 0;
-    for (let i = 0; i < reads.length; i += 2) size += (reads[i + 1] + 3) & ~3;
+    for (const [, bytes] of reads) size += (bytes + 3) & ~3;
     const staging = this.#stage(size);
-    for (let i = 0, to = 0; i < reads.length; i += 2) {
-      const bytes = (reads[i + 1] + 3) & ~3;
-      encoder.copyBufferToBuffer(buffers[reads[i]], 0, staging, to, bytes);
-      to += bytes;
+    let to = 0;
+    for (const [slot, bytes] of reads) {
+      encoder.copyBufferToBuffer(buffers[slot], 0, staging, to, (bytes + 3) & ~3);
+      to += (bytes + 3) & ~3;
     }
     gpu.queue.submit([encoder.finish()]);
     if (!size) return new Uint8Array(0);
