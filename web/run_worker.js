@@ -81,9 +81,9 @@ const actions = {
     send({ type: "ready" });
   },
   async run({ path, argv, folder }, source) {
-    pyodide.FS.writeFile(path, source);
+    pyodide.FS.writeFile(path, source); // where tracebacks look for its lines
     const list = pyodide.toPy(argv);
-    const code = await guest.run_file(path, list, folder);
+    const code = await guest.run_file(path, decoder.decode(source), list, folder);
     list.destroy();
     send({ type: "exit", code });
   },

@@ -1,12 +1,12 @@
 // y[b, m, n] = Σ_k a[b, m, k] · w[b, k, n] (+ bias[n]); with TRANSPOSED w is [b, n, k].
-// One invocation owns ROWS × COLS elements of y: an element loaded is used ROWS or COLS times.
-// No barrier and no shared memory, which a GPU imitated on the CPU wants. The batch strides are
-// the caller's (0: one matrix for the whole batch).
+// One invocation owns ROWS × 4 elements of y: a 4 × 4 block of w is loaded once and used ROWS
+// times, as a matrix. No barrier and no shared memory, and neither an array nor a vector indexed
+// by a variable in the inner loop but for acc: a GPU imitated on the CPU wants all of that, and
+// any other can do it. The batch strides are the caller's (0: one matrix for the whole batch).
 
 const TRANSPOSED: bool = false;  // knob: w is [b, n, k]
 const BIAS: bool = false;        // knob: add bias[n]
-const ROWS: u32 = 4u;            // knob: rows of y an invocation owns
-const COLS: u32 = 4u;            // knob: columns of y an invocation owns
+const ROWS: u32 = 8u;            // knob: rows of y an invocation owns
 const WIDTH: u32 = 32u;          // knob: invocations per workgroup
 
 struct Params {
@@ -24,6 +24,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 @group(0) @binding(4) var<uniform> p: Params;
 
+fn w_at(i: vec4<u32>) -> vec4<f32> { return vec4<f32>(w[i.x], w[i.y], w[i.z], w[i.w]); }
+
 @compute @workgroup_size(WIDTH)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -31,34 +33,35 @@ fn main(
   @builtin(local_invocation_id) local: vec3<u32>,
 ) {
   let id = (workgroup.x + workgroup.y * workgroups.x) * WIDTH + local.x;
-  let across = (p.N + COLS - 1u) / COLS;
+  let across = (p.N + 3u) / 4u;
   let down = (p.M + ROWS - 1u) / ROWS;
-  let n0 = id % across * COLS;
+  let n0 = id % across * 4u;
   let m0 = id / across % down * ROWS;
   let b = id / (across * down);
   if (b >= p.B) { return; }
 
   // Past an edge: recompute the last row or column, store nothing.
-  var a_at: array<u32, ROWS>;
-  for (var r = 0u; r < ROWS; r++) { a_at[r] = b * p.a_batch + min(m0 + r, p.M - 1u) * p.K; }
-  var w_at: array<u32, COLS>;
-  for (var c = 0u; c < COLS; c++) {
-    let n = min(n0 + c, p.N - 1u);
-    w_at[c] = b * p.w_batch + select(n, n * p.K, TRANSPOSED);
-  }
-  let w_step = select(p.N, 1u, TRANSPOSED);
+  let n = min(vec4<u32>(n0, n0 + 1u, n0 + 2u, n0 + 3u), vec4<u32>(p.N - 1u));
+  let w0 = b * p.w_batch + n * select(1u, p.K, TRANSPOSED);
+  let step = select(p.N, 1u, TRANSPOSED);  // from one k to the next
+  let a0 = b * p.a_batch;
 
-  var acc: array<array<f32, COLS>, ROWS>;
-  for (var k = 0u; k < p.K; k++) {
-    var v: array<f32, COLS>;
-    for (var c = 0u; c < COLS; c++) { v[c] = w[w_at[c] + k * w_step]; }
+  var acc: array<vec4<f32>, ROWS>;
+  let whole = p.K / 4u * 4u;
+  for (var k = 0u; k < whole; k += 4u) {
+    let at = w0 + k * step;
+    let block = mat4x4<f32>(w_at(at), w_at(at + step), w_at(at + 2u * step), w_at(at + 3u * step));
     for (var r = 0u; r < ROWS; r++) {
-      let u = a[a_at[r] + k];
-      for (var c = 0u; c < COLS; c++) { acc[r][c] += u * v[c]; }
+      let i = a0 + min(m0 + r, p.M - 1u) * p.K + k;
+      acc[r] += block * vec4<f32>(a[i], a[i + 1u], a[i + 2u], a[i + 3u]);
     }
   }
+  for (var k = whole; k < p.K; k++) {
+    let column = w_at(w0 + k * step);
+    for (var r = 0u; r < ROWS; r++) { acc[r] += column * a[a0 + min(m0 + r, p.M - 1u) * p.K + k]; }
+  }
   for (var r = 0u; r < ROWS && m0 + r < p.M; r++) {
-    for (var c = 0u; c < COLS && n0 + c < p.N; c++) {
+    for (var c = 0u; c < 4u && n0 + c < p.N; c++) {
       var v = acc[r][c];
       if (BIAS) { v += bias[n0 + c]; }
       y[(b * p.M + m0 + r) * p.N + n0 + c] = v;

@@ -14,7 +14,7 @@ from . import ops, quant
 from .dim import Sym
 from .graph import Graph, Op, Spec, Tensor, evaluate
 from .session import Device, Session
-#from .text.load import load
+from .text.load import load
 
 __version__ = "0.1.0"
-__all__ = ["Device", "Graph", "Op", "Session", "Spec", "Sym", "Tensor", "evaluate", "ops", "quant"]
+__all__ = ["Device", "Graph", "Op", "Session", "Spec", "Sym", "Tensor", "evaluate", "load", "ops", "quant"]

@@ -21,7 +21,7 @@ from playwright.async_api import Browser
 
 from tensortab import chrome as chromium
 from tensortab import firefox, guest, server, vendor
-from tensortab.errors import DeviceError, DeviceLostError
+from tensortab.errors import DeviceError, DeviceLostError, SetupError
 
 OnOutput = Callable[[str, bytes], None]  # "stdout" or "stderr", and what was written
 
@@ -60,6 +60,8 @@ class Page:
         timeout: float = BOOT_SECONDS,  # noqa: ASYNC109  # a public limit in seconds, as in call()
     ) -> AsyncIterator["Page"]:
         """Start a browser on a page of the local server, and wait until Python stands in it."""
+        if browser not in ("chrome", "firefox"):
+            raise SetupError(f"browser is {browser!r}, expected 'chrome' or 'firefox'")
         if not vendor.is_vendored():
             await asyncio.to_thread(vendor.pyodide)
         page = cls()

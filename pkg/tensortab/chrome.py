@@ -54,14 +54,14 @@ def flags(gpu: str = "auto") -> list[str]:
     return [*QUIET, *(SWIFTSHADER if chosen == "swiftshader" else GPU)]
 
 
-def find(chosen: str | Path | None, own: Path, *, install: bool = True) -> Path:
+def find(chosen: str | Path | None, own: str, *, install: bool = True) -> Path:
     """The Chromium to use; `own` is where Playwright's would lie, `install` lets apt run."""
     named = chosen or os.environ.get("TENSORTAB_CHROME")
     if named:
         if (path := shutil.which(named)) is None:
             raise SetupError(f"no program at {named} (given by --chrome or TENSORTAB_CHROME)")
         return Path(path)
-    found = [own] if own.exists() else [Path(p) for p in map(shutil.which, NAMES) if p]
+    found = [Path(path) for path in map(shutil.which, (own, *NAMES)) if path]
     if found:
         return found[0]
     if install and system.can_apt():
@@ -76,7 +76,7 @@ def find(chosen: str | Path | None, own: Path, *, install: bool = True) -> Path:
 async def locate(chosen: str | Path | None = None, *, install: bool = True) -> Path:
     """The Chromium that `launch` would start."""
     async with async_playwright() as playwright:
-        return find(chosen, Path(playwright.chromium.executable_path), install=install)
+        return find(chosen, playwright.chromium.executable_path, install=install)
 
 
 @asynccontextmanager
@@ -85,7 +85,7 @@ async def launch(
 ) -> AsyncIterator[Browser]:
     """A running Chromium with a profile of its own, gone without a trace afterwards."""
     async with async_playwright() as playwright:
-        path = find(chosen, Path(playwright.chromium.executable_path))
+        path = find(chosen, playwright.chromium.executable_path)
         browser = await _start(playwright, path, extra, headed=headed)
         try:
             yield browser

@@ -77,7 +77,7 @@ def find(*, install: bool = True) -> Path:
 async def launch(url: str, *, headed: bool = False) -> AsyncIterator[None]:
     """A running Firefox on one page, with a profile of its own, gone without a trace afterwards."""
     with tempfile.TemporaryDirectory(prefix="tensortab-", ignore_cleanup_errors=True) as profile:
-        Path(profile, "user.js").write_text(preferences())
+        await asyncio.to_thread(Path(profile, "user.js").write_text, preferences())
         options = ["--no-remote", "--profile", profile, *([] if headed else ["--headless"]), url]
         process = await asyncio.create_subprocess_exec(
             find(),

@@ -26,8 +26,8 @@ def stream_lines() -> None:
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
-async def run_file(path: str, argv: list[str], folder: str) -> int:
-    """Run a Python file as `__main__` in the working folder `folder`; its exit code."""
+async def run_file(path: str, source: str, argv: list[str], folder: str) -> int:
+    """Run a Python file's source as `__main__` in the working folder `folder`; its exit code."""
     os.chdir(folder)
     sys.argv = argv
     sys.path.insert(0, str(Path(path).parent))
@@ -35,7 +35,7 @@ async def run_file(path: str, argv: list[str], folder: str) -> int:
     main.__dict__.update(__file__=path, __builtins__=builtins)
     sys.modules["__main__"] = main
     try:
-        await _execute(Path(path).read_text(), path, main.__dict__)
+        await _execute(source, path, main.__dict__)
     except SystemExit as end:
         return _exit_code(end.code)
     except BaseException as error:  # noqa: BLE001  # whatever ended the script is told and is code 1
@@ -58,7 +58,7 @@ async def call(source: str, payload: bytes | memoryview) -> bytes:
     try:
         scope: dict[str, object] = {"__name__": name}
         await _execute(source, name, scope)
-        main = scope["main"]
+        main = scope.get("main")
         assert callable(main), "the source defines no main"
         result = (True, bytes(await main(bytes(payload))))
     except BaseException as error:  # noqa: BLE001  # every end of the call goes back to the caller

@@ -118,7 +118,7 @@ def test_an_empty_url():
 
 
 def test_a_url_range_beyond_the_file():
-    with pytest.raises(FormatError, match="bytes 700 to 769 .* of a file of 768 bytes"):
+    with pytest.raises(FormatError, match=r"bytes 700 to 769 .* of a file of 768 bytes"):
         from_server(ranges, (700, 769))
 
 
@@ -161,7 +161,7 @@ def test_a_body_cut_off():
         request.transport.close()
         return response
 
-    with pytest.raises(SetupError, match="/w: .*payload"):
+    with pytest.raises(SetupError, match=r"/w: .*payload"):
         from_server(cut, (8, 16))
 
 
@@ -172,5 +172,5 @@ def test_an_error_status(status):
 
 
 def test_no_server():
-    with pytest.raises(SetupError, match="http://127.0.0.1:1/w: "):
+    with pytest.raises(SetupError, match=r"http://127\.0\.0\.1:1/w: "):
         asyncio.run(open_source("http://127.0.0.1:1/w").size())

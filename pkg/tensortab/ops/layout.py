@@ -71,6 +71,14 @@ def require_vector(op: str, name: str, t: Tensor | None, n: Dim, why: str) -> No
         raise ShapeError(f"{op}: {name} is {t.spec}, expected float32[{n}] ({why})")
 
 
+def require_strategy(op: str, strategy: str | None, known: Sequence[str]) -> None:
+    """Refuse the name of a strategy the op has not."""
+    if strategy is not None and strategy not in known:
+        raise UnsupportedError(
+            f"{op}: strategy is {strategy!r}, expected one of {', '.join(known)}, or None"
+        )
+
+
 def rows_of(t: Tensor) -> Dim:
     """How many rows: the product of every dimension but the last."""
     return product(t.shape[:-1])

@@ -7,29 +7,54 @@
     bias    float32 [N], optional
     y       float32 […, N]
 
-Strategies: `tile` (each invocation a tile of y, no barrier, anywhere).
+Strategies, `lower`'s choice unless one is named:
+
+    tile            each invocation a tile of y; no barrier, anywhere; the choice for software
+    gemv_subgroups  up to 16 rows of x: a workgroup walks along K together, subgroups add up
+    gemv            the same without subgroups, through workgroup memory
+    gemm            many rows: tiles of x and of dequantized w through workgroup memory
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from ..dim import ceildiv, upper
-from ..errors import ShapeError
+from ..dim import Dim, ceildiv, upper
+from ..errors import ShapeError, UnsupportedError
 from ..graph import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
-from ..kernel import load
+from ..kernel import Kernel, load
 from ..quant import q4gsw, q8gsw
 from ..target import Target
-from .layout import float32, require_float32, require_vector, rows_of
+from .layout import float32, require_float32, require_strategy, require_vector, rows_of
 
 _TILE = load("linear_qgsw_tile")
+_GEMM = load("linear_qgsw_gemm")
+_GEMV_SUBGROUPS = load("linear_qgsw_gemv")
+# The same file where an invocation is a subgroup: the sum over it is the value.
+_GEMV = replace(
+    _GEMV_SUBGROUPS,
+    source=_GEMV_SUBGROUPS.source.replace(
+        "enable subgroups;", "fn subgroupAdd(v: vec4<f32>) -> vec4<f32> { return v; }"
+    ),
+)
+_STRATEGIES = ("tile", "gemv_subgroups", "gemv", "gemm")
+_GEMV_ROWS = 16  # LANES × 16 rows × a vec4 are the 16 KiB of workgroup memory every adapter has
+_FEW_ROWS = 8  # up to here gemv is chosen
 _DTYPE = {4: "uint8", 8: "int8"}
 
 
 def _shape(
-    bits: int, x: Tensor, packed: Tensor, scales: Tensor, bias: Tensor | None = None, *, group: int
+    bits: int,
+    x: Tensor,
+    packed: Tensor,
+    scales: Tensor,
+    bias: Tensor | None = None,
+    *,
+    group: int,
+    strategy: str | None = None,
 ) -> Spec:
     op = f"linear_q{bits}gsw"
     require_float32(op, x=x)
@@ -48,15 +73,49 @@ def _shape(
             f" (K / group = {k} / {group}, N = {n} rows of packed)"
         )
     require_vector(op, "bias", bias, n, f"N = {n} rows of packed")
+    require_strategy(op, strategy, _STRATEGIES)
+    if strategy in ("gemv", "gemv_subgroups") and upper(rows_of(x)) > _GEMV_ROWS:
+        raise UnsupportedError(
+            f"{op}: strategy {strategy!r} takes up to {_GEMV_ROWS} rows, x is {x.spec}"
+        )
     return Spec((*x.shape[:-1], n))
 
 
 def _reference(
-    bits: int, x: Array, packed: Array, scales: Array, bias: Array | None = None, *, group: int
+    bits: int,
+    x: Array,
+    packed: Array,
+    scales: Array,
+    bias: Array | None = None,
+    *,
+    group: int,
+    strategy: str | None = None,
 ) -> Array:
     weight = (q4gsw if bits == 4 else q8gsw).dequantize(packed, scales)
     y = x.astype(np.float64) @ weight.T
     return float32(y if bias is None else y + bias)
+
+
+def _choose(target: Target, m: int) -> str:
+    if target.software:
+        return "tile"
+    if m > _FEW_ROWS:
+        return "gemm"
+    return "gemv_subgroups" if "subgroups" in target.features else "gemv"
+
+
+def _launch(strategy: str, m: Dim, n: Dim) -> tuple[Kernel, Dim]:
+    """The kernel with its rows, and how many workgroups cover y."""
+    rows = upper(m)
+    if strategy == "tile":
+        kernel = _TILE.specialise(ROWS=min(rows, 8))
+        tiles = ceildiv(m, kernel["ROWS"]) * ceildiv(n, 4)
+        return kernel, ceildiv(tiles, kernel["WIDTH"])
+    if strategy == "gemm":
+        kernel = _GEMM.specialise(ROWS=min(-(-rows // 16), 4))
+        return kernel, ceildiv(m, 16 * kernel["ROWS"]) * ceildiv(n, 64)
+    kernel = _GEMV if strategy == "gemv" else _GEMV_SUBGROUPS
+    return kernel.specialise(ROWS=rows), ceildiv(n, 4)
 
 
 def _lower(
@@ -69,18 +128,13 @@ def _lower(
     bias: Tensor | None = None,
     *,
     group: int,
+    strategy: str | None = None,
 ) -> list[Dispatch]:
     m, n, k = rows_of(x), packed.shape[0], x.shape[-1]
-    kernel = _TILE.specialise(
-        BITS=bits,
-        HALF=scales.dtype == "float16",
-        BIAS=bias is not None,
-        ROWS=4 if upper(m) > 1 else 1,
-    )
-    tiles = ceildiv(m, kernel["ROWS"]) * ceildiv(n, kernel["COLS"])
+    kernel, workgroups = _launch(strategy or _choose(target, upper(m)), m, n)
+    kernel = kernel.specialise(BITS=bits, HALF=scales.dtype == "float16", BIAS=bias is not None)
     operands = {"x": x, "packed": packed, "scales": scales, "bias": bias or x, "y": y}
-    grid = fold(target, ceildiv(tiles, kernel["WIDTH"]))
-    return [dispatch(kernel, grid, **operands, M=m, N=n, K=k, group=group)]
+    return [dispatch(kernel, fold(target, workgroups), **operands, M=m, N=n, K=k, group=group)]
 
 
 def _op(bits: int) -> Op[...]:

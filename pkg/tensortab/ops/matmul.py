@@ -4,7 +4,10 @@ mm      y[M, N] = a[M, K] · w[K, N]
 bmm     y[…, M, N] = a[…, M, K] · w[…, K, N], the leading dimensions alike
 linear  y[…, N] = x[…, K] · w[N, K]ᵀ (+ bias[N])
 
-With `transposed`, bmm's w is […, N, K].
+With `transposed`, bmm's w is […, N, K]. Strategies, `lower`'s choice unless one is named:
+
+    tile  each invocation a tile of y; no barrier, anywhere; the choice for software and few rows
+    gemm  many rows: tiles of a and w through workgroup memory
 """
 
 from __future__ import annotations
@@ -14,11 +17,14 @@ import numpy as np
 from ..dim import Dim, ceildiv, product, upper
 from ..errors import ShapeError
 from ..graph import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
-from ..kernel import load
+from ..kernel import Kernel, load
 from ..target import Target
-from .layout import float32, require_float32, require_vector, rows_of
+from .layout import float32, require_float32, require_strategy, require_vector, rows_of
 
 _TILE = load("matmul_tile")
+_GEMM = load("matmul_gemm")
+_STRATEGIES = ("tile", "gemm")
+_FEW_ROWS = 8  # up to here a tile of gemm would be mostly empty
 
 
 def _product_lower(
@@ -30,15 +36,15 @@ def _product_lower(
     sizes: tuple[Dim, Dim, Dim, Dim],
     batched: bool,
     transposed: bool,
+    strategy: str | None,
 ) -> list[Dispatch]:
     batch, m, n, k = sizes
-    rows = 4 if upper(m) > 1 else 1
-    kernel = _TILE.specialise(TRANSPOSED=transposed, BIAS=bias is not None, ROWS=rows)
-    tiles = batch * ceildiv(m, rows) * ceildiv(n, kernel["COLS"])
+    few = target.software or upper(m) <= _FEW_ROWS
+    kernel, workgroups = _launch(strategy or ("tile" if few else "gemm"), batch, m, n)
     return [
         dispatch(
-            kernel,
-            fold(target, ceildiv(tiles, kernel["WIDTH"])),
+            kernel.specialise(TRANSPOSED=transposed, BIAS=bias is not None),
+            fold(target, workgroups),
             a=a,
             w=w,
             bias=bias or w,
@@ -53,12 +59,26 @@ def _product_lower(
     ]
 
 
-def _bmm_shape(a: Tensor, w: Tensor, *, transposed: bool = False) -> Spec:
-    return _product_shape("bmm", a, w, transposed)
+def _launch(strategy: str, batch: Dim, m: Dim, n: Dim) -> tuple[Kernel, Dim]:
+    """The kernel with its rows, and how many workgroups cover y."""
+    rows = upper(m)
+    if strategy == "tile":
+        kernel = _TILE.specialise(ROWS=min(rows, 8))
+        tiles = batch * ceildiv(m, kernel["ROWS"]) * ceildiv(n, 4)
+        return kernel, ceildiv(tiles, kernel["WIDTH"])
+    kernel = _GEMM.specialise(ROWS=min(-(-rows // 16), 4))
+    return kernel, batch * ceildiv(m, 16 * kernel["ROWS"]) * ceildiv(n, 64)
 
 
-def _product_shape(op: str, a: Tensor, w: Tensor, transposed: bool) -> Spec:
+def _bmm_shape(
+    a: Tensor, w: Tensor, *, transposed: bool = False, strategy: str | None = None
+) -> Spec:
+    return _product_shape("bmm", a, w, transposed, strategy)
+
+
+def _product_shape(op: str, a: Tensor, w: Tensor, transposed: bool, strategy: str | None) -> Spec:
     require_float32(op, a=a, w=w)
+    require_strategy(op, strategy, _STRATEGIES)
     if len(a.shape) < 2 or len(w.shape) != len(a.shape) or a.shape[:-2] != w.shape[:-2]:
         raise ShapeError(f"{op}: a is {a.spec}, w is {w.spec}, expected matrices in equal batches")
     n, k = (w.shape[-2], w.shape[-1]) if transposed else (w.shape[-1], w.shape[-2])
@@ -70,55 +90,76 @@ def _product_shape(op: str, a: Tensor, w: Tensor, transposed: bool) -> Spec:
     return Spec((*a.shape[:-1], n))
 
 
-def _bmm_reference(a: Array, w: Array, *, transposed: bool = False) -> Array:
+def _bmm_reference(
+    a: Array, w: Array, *, transposed: bool = False, strategy: str | None = None
+) -> Array:
     return float32(a.astype(np.float64) @ (w.swapaxes(-1, -2) if transposed else w))
 
 
 def _bmm_lower(
-    target: Target, y: Tensor, a: Tensor, w: Tensor, *, transposed: bool = False
+    target: Target,
+    y: Tensor,
+    a: Tensor,
+    w: Tensor,
+    *,
+    transposed: bool = False,
+    strategy: str | None = None,
 ) -> list[Dispatch]:
     sizes = product(a.shape[:-2]), y.shape[-2], y.shape[-1], a.shape[-1]
-    return _product_lower(target, y, a, w, None, sizes, True, transposed)
+    return _product_lower(target, y, a, w, None, sizes, True, transposed, strategy)
 
 
 bmm = Op("bmm", _bmm_shape, _bmm_reference, _bmm_lower)
 
 
-def _mm_shape(a: Tensor, w: Tensor) -> Spec:
+def _mm_shape(a: Tensor, w: Tensor, *, strategy: str | None = None) -> Spec:
     if len(a.shape) != 2:
         raise ShapeError(f"mm: a is {a.spec}, expected two dimensions")
-    return _product_shape("mm", a, w, transposed=False)
+    return _product_shape("mm", a, w, transposed=False, strategy=strategy)
 
 
-def _mm_reference(a: Array, w: Array) -> Array:
+def _mm_reference(a: Array, w: Array, *, strategy: str | None = None) -> Array:
     return _bmm_reference(a, w)
 
 
-def _mm_lower(target: Target, y: Tensor, a: Tensor, w: Tensor) -> list[Dispatch]:
-    return _bmm_lower(target, y, a, w)
+def _mm_lower(
+    target: Target, y: Tensor, a: Tensor, w: Tensor, *, strategy: str | None = None
+) -> list[Dispatch]:
+    return _bmm_lower(target, y, a, w, strategy=strategy)
 
 
 mm = Op("mm", _mm_shape, _mm_reference, _mm_lower)
 
 
-def _linear_shape(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Spec:
+def _linear_shape(
+    x: Tensor, w: Tensor, bias: Tensor | None = None, *, strategy: str | None = None
+) -> Spec:
     require_float32("linear", x=x, w=w)
+    require_strategy("linear", strategy, _STRATEGIES)
     if len(w.shape) != 2 or not x.shape or x.shape[-1] != w.shape[1]:
         raise ShapeError(f"linear: x is {x.spec}, w is {w.spec}, expected […, K] and [N, K]")
     require_vector("linear", "bias", bias, w.shape[0], f"N = {w.shape[0]} rows of w")
     return Spec((*x.shape[:-1], w.shape[0]))
 
 
-def _linear_reference(x: Array, w: Array, bias: Array | None = None) -> Array:
+def _linear_reference(
+    x: Array, w: Array, bias: Array | None = None, *, strategy: str | None = None
+) -> Array:
     y = x.astype(np.float64) @ w.T
     return float32(y if bias is None else y + bias)
 
 
 def _linear_lower(
-    target: Target, y: Tensor, x: Tensor, w: Tensor, bias: Tensor | None = None
+    target: Target,
+    y: Tensor,
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor | None = None,
+    *,
+    strategy: str | None = None,
 ) -> list[Dispatch]:
     sizes = 1, rows_of(x), w.shape[0], w.shape[1]
-    return _product_lower(target, y, x, w, bias, sizes, False, True)
+    return _product_lower(target, y, x, w, bias, sizes, False, True, strategy)
 
 
 linear = Op("linear", _linear_shape, _linear_reference, _linear_lower)

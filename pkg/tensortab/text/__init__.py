@@ -1,1 +1,5 @@
-"""Neural networks in a browser tab, from Python."""
+"""Text to token ids and back."""
+
+from .tokenizer import Tokenizer
+
+__all__ = ["Tokenizer"]

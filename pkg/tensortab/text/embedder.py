@@ -59,7 +59,7 @@ class Embedder:
         """Unit vectors, float32 [len(texts), width]; a text is cut after 256 tokens."""
         longest = self.session.graph.inputs["ids"].shape[1]
         assert isinstance(longest, Sym)
-        ids = await self.tokenizer.encode_batch(list(texts), max_length=longest.max)
+        ids = self.tokenizer.encode_batch(list(texts), max_length=longest.max)
         vectors = np.zeros((len(texts), self.width), np.float32)
         done = 0
         for rows in _batches([len(i) for i in ids]):

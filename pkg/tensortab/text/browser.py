@@ -1,0 +1,69 @@
+"""Tokenizing with `@huggingface/tokenizers`, a JavaScript module.
+
+The page's boot code imports it (globalThis.tensortab.tokenizers is the module, or its address);
+without such code it comes from a CDN. Only an address needs eval, which a page's Content-Security-
+Policy may forbid, since Python has no other way to a dynamic import.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import js
+from pyodide.code import run_js
+from pyodide.ffi import JsException, to_js
+
+from tensortab.errors import FormatError, SetupError
+
+from .repair import repairs
+
+CDN = "https://cdn.jsdelivr.net/npm/@huggingface/tokenizers@0.2.0/dist/tokenizers.min.mjs"
+
+
+async def open_engine(name: str, tokenizer: dict[str, Any], config: dict[str, Any]) -> JsEngine:
+    """The engine of a parsed tokenizer.json and tokenizer_config.json."""
+    module = await _module()
+    # Through JSON: to_js would make a proxy call of each of a vocabulary's 30,000 words.
+    parsed = (js.JSON.parse(json.dumps(value)) for value in (tokenizer, config))
+    try:
+        return JsEngine(module.Tokenizer.new(*parsed), repairs(tokenizer))
+    except JsException as error:
+        raise FormatError(f"{name}: {error}") from error
+
+
+@dataclass(frozen=True)
+class JsEngine:
+    """See tokenizer.Engine."""
+
+    tokenizer: Any
+    repairs: list[tuple[re.Pattern[str], str]]
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """Ids of each text, special tokens included, neither padded nor cut."""
+        for pattern, replacement in self.repairs:
+            texts = [pattern.sub(replacement, text) for text in texts]
+        # A few calls for the whole batch. map hands encode an index as its options, which then are
+        # the defaults; stringify's list keeps the encodings' ids and drops the rest.
+        encodings = to_js(texts).map(self.tokenizer.encode.bind(self.tokenizer))
+        rows = json.loads(js.JSON.stringify(encodings, to_js(["ids"])))
+        return [row["ids"] for row in rows]
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of some ids, special tokens left out."""
+        # Of cleaning up, the decoder does its own; the Rust library knows no second one.
+        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        options = js.Object.fromEntries(to_js(list(options.items())))
+        return str(self.tokenizer.decode(to_js(ids), options))
+
+
+async def _module() -> Any:
+    served = getattr(getattr(js, "tensortab", None), "tokenizers", CDN)
+    if not isinstance(served, str):
+        return served
+    try:
+        return await run_js("(url) => import(url)")(served)
+    except JsException as error:
+        raise SetupError(f"the tokenizer's JavaScript did not load from {served}: {error}") from error

@@ -1,0 +1,37 @@
+"""Tokenizing with the `tokenizers` package."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import tokenizers
+
+from tensortab.errors import FormatError
+
+
+def open_engine(name: str, tokenizer: dict[str, Any], _config: dict[str, Any]) -> NativeEngine:
+    """The engine of a parsed tokenizer.json."""
+    try:
+        made = tokenizers.Tokenizer.from_str(json.dumps(tokenizer))
+    except Exception as error:  # the package raises nothing narrower
+        raise FormatError(f"{name}: {error}") from error
+    made.no_padding()
+    made.no_truncation()
+    return NativeEngine(made)
+
+
+@dataclass(frozen=True)
+class NativeEngine:
+    """See tokenizer.Engine."""
+
+    tokenizer: tokenizers.Tokenizer
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """Ids of each text, special tokens included, neither padded nor cut."""
+        return [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of some ids, special tokens left out."""
+        return str(self.tokenizer.decode(ids))
