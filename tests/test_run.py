@@ -265,7 +265,7 @@ def test_another_browser_is_refused():
         async with Page.open("netscape"):
             pass
 
-    with pytest.raises(SetupError, match="'netscape'.*'chrome' or 'firefox'"):
+    with pytest.raises(SetupError, match=r"'netscape', expected 'chrome' or 'firefox'"):
         asyncio.run(work())
 
 

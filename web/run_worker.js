@@ -81,6 +81,7 @@ const actions = {
     send({ type: "ready" });
   },
   async run({ path, argv, folder }, source) {
+    for (const each of [path.replace(/[^/]*$/, ""), folder]) pyodide.FS.mkdirTree(each);
     pyodide.FS.writeFile(path, source); // where tracebacks look for its lines
     const list = pyodide.toPy(argv);
     const code = await guest.run_file(path, decoder.decode(source), list, folder);
@@ -103,6 +104,7 @@ onmessage = async ({ data }) => {
   try {
     await actions[head.type](head, payload);
   } catch (error) {
-    send({ type: "failed", text: `${error}` });
+    // Emscripten's file system throws objects that are no Error and say nothing as strings.
+    send({ type: "failed", text: error.errno ? `file system error ${error.errno}` : `${error}` });
   }
 };

@@ -135,6 +135,11 @@ export function search(section, engine) {
     return ranking.children[from];
   }
 
+  function working(on) {
+    work.hidden = !on;
+    ranking.ariaBusy = String(on); // what stands there answers an older question
+  }
+
   function progress({ done, total: all }) {
     work.firstElementChild.value = done / all;
     element("work-stage").textContent = `Embedding: ${number(done)} of ${count(all, "line")} · ${Math.round((done / all) * 100)} %`;
@@ -158,19 +163,19 @@ export function search(section, engine) {
       return;
     }
     const turn = ++asked;
-    work.hidden = false;
+    working(true);
     work.firstElementChild.value = 0;
     element("work-stage").textContent = engine.facts ? "Ranking" : "Waiting for the model";
     const answer = await engine.ask({ type: "rank", query: text, lines: entries.map((e) => e.line) }, progress);
     if (turn !== asked) return; // a newer one owns the page
-    work.hidden = true;
+    working(false);
     if (answer) show(entries, answer);
   }
 
   async function stop() {
     asked += 1;
     await engine.ask({ type: "stop" });
-    work.hidden = true;
+    working(false);
     summary.textContent = "Stopped. What was embedded so far is remembered.";
   }
 

@@ -53,7 +53,7 @@ class Page:
         cls,
         browser: str = "chrome",
         *,
-        chrome: str | Path | None = None,
+        chrome: str | None = None,
         flags: Sequence[str] = (),
         headed: bool = False,
         mounts: Iterable[str | Path] = (),
@@ -114,7 +114,7 @@ class Page:
 
     async def _mount(self, mounts: Iterable[str | Path]) -> None:
         """Tell the worker what to put where, and wait for its start."""
-        folders = {Path.cwd()}
+        folders: set[Path] = set()
         for mount in map(Path, mounts):
             top = mount.absolute()
             if not top.exists():

@@ -54,7 +54,7 @@ def flags(gpu: str = "auto") -> list[str]:
     return [*QUIET, *(SWIFTSHADER if chosen == "swiftshader" else GPU)]
 
 
-def find(chosen: str | Path | None, own: str, *, install: bool = True) -> Path:
+def find(chosen: str | None, own: str, *, install: bool = True) -> Path:
     """The Chromium to use; `own` is where Playwright's would lie, `install` lets apt run."""
     named = chosen or os.environ.get("TENSORTAB_CHROME")
     if named:
@@ -73,7 +73,13 @@ def find(chosen: str | Path | None, own: str, *, install: bool = True) -> Path:
     )
 
 
-async def locate(chosen: str | Path | None = None, *, install: bool = True) -> Path:
+def environment() -> dict[str, str | float | bool]:
+    """The browser's environment; containers keep NVIDIA's Vulkan driver where no loader looks."""
+    driver = {"VK_DRIVER_FILES": str(NVIDIA_ICD)} if NVIDIA_ICD.exists() else {}
+    return {**driver, **os.environ}
+
+
+async def locate(chosen: str | None = None, *, install: bool = True) -> Path:
     """The Chromium that `launch` would start."""
     async with async_playwright() as playwright:
         return find(chosen, playwright.chromium.executable_path, install=install)
@@ -81,7 +87,7 @@ async def locate(chosen: str | Path | None = None, *, install: bool = True) -> P
 
 @asynccontextmanager
 async def launch(
-    chosen: str | Path | None = None, extra: Sequence[str] = (), *, headed: bool = False
+    chosen: str | None = None, extra: Sequence[str] = (), *, headed: bool = False
 ) -> AsyncIterator[Browser]:
     """A running Chromium with a profile of its own, gone without a trace afterwards."""
     async with async_playwright() as playwright:
@@ -98,13 +104,12 @@ async def launch(
 async def _start(
     playwright: Playwright, path: Path, extra: Sequence[str], *, headed: bool
 ) -> Browser:
-    nvidia = {"VK_DRIVER_FILES": str(NVIDIA_ICD)} if NVIDIA_ICD.exists() else {}
     try:
         return await playwright.chromium.launch(
             executable_path=path,
             headless=not headed,
             args=[*flags(), *extra],
-            env={**os.environ, **nvidia},
+            env=environment(),
             # Chromium refuses to run its sandbox as root.
             chromium_sandbox=os.name != "posix" or os.geteuid() != 0,
             # Ctrl-C is ours: it cancels the task, which closes the browser on its way out.

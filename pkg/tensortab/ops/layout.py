@@ -1,4 +1,4 @@
-"""Strides of contiguous, broadcast and permuted tensors, folded to the four dimensions kernels take."""
+"""Strides folded to the four dimensions kernels take, and the checks ops share."""
 
 from __future__ import annotations
 

@@ -138,8 +138,12 @@ def _lower(
 
 
 def _op(bits: int) -> Op[...]:
-    parts = (partial(f, bits) for f in (_shape, _reference, _lower))
-    return Op(f"linear_q{bits}gsw", *parts)
+    return Op(
+        f"linear_q{bits}gsw",
+        partial(_shape, bits),
+        partial(_reference, bits),
+        partial(_lower, bits),
+    )
 
 
 linear_q4gsw = _op(4)

@@ -21,7 +21,8 @@ _KERNEL = load("strided_copy")
 def _permute_shape(x: Tensor, axes: tuple[int, ...]) -> Spec:
     if sorted(axes) != list(range(len(x.shape))):
         raise ShapeError(
-            f"permute: axes are {axes}, expected each of 0 … {len(x.shape) - 1} once (x is {x.spec})"
+            f"permute: axes are {axes}, expected each of 0 … {len(x.shape) - 1} once"
+            f" (x is {x.spec})"
         )
     if np.dtype(x.dtype).itemsize != 4:
         raise ShapeError(f"permute: x is {x.spec}, expected a dtype of 4 bytes")

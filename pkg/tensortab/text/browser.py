@@ -23,15 +23,15 @@ from .repair import repairs
 CDN = "https://cdn.jsdelivr.net/npm/@huggingface/tokenizers@0.2.0/dist/tokenizers.min.mjs"
 
 
-async def open_engine(name: str, tokenizer: dict[str, Any], config: dict[str, Any]) -> JsEngine:
-    """The engine of a parsed tokenizer.json and tokenizer_config.json."""
+async def open_engine(name: str, text: str) -> JsEngine:
+    """The engine of a tokenizer.json."""
     module = await _module()
-    # Through JSON: to_js would make a proxy call of each of a vocabulary's 30,000 words.
-    parsed = (js.JSON.parse(json.dumps(value)) for value in (tokenizer, config))
     try:
-        return JsEngine(module.Tokenizer.new(*parsed), repairs(tokenizer))
+        parsed = js.JSON.parse(text)
+        made = module.Tokenizer.new(parsed, js.Object.new())
     except JsException as error:
         raise FormatError(f"{name}: {error}") from error
+    return JsEngine(made, repairs(json.loads(js.JSON.stringify(parsed.normalizer))))
 
 
 @dataclass(frozen=True)
@@ -66,4 +66,4 @@ async def _module() -> Any:
     try:
         return await run_js("(url) => import(url)")(served)
     except JsException as error:
-        raise SetupError(f"the tokenizer's JavaScript did not load from {served}: {error}") from error
+        raise SetupError(f"the tokenizer's JavaScript from {served}: {error}") from error

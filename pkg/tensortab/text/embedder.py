@@ -1,8 +1,8 @@
 """Sentences to unit vectors: a tokenizer, a compiled encoder, and batches of like lengths.
 
-    embedder = await load("all-MiniLM-L6-v2/")
-    vectors = await embedder.embed(["a sentence", "another"])   # float32 [2, 384]
-    scores = vectors @ vectors.T                                # cosines
+embedder = await load("all-MiniLM-L6-v2/")
+vectors = await embedder.embed(["a sentence", "another"])   # float32 [2, 384]
+scores = vectors @ vectors.T                                # cosines
 """
 
 from __future__ import annotations

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 import tokenizers
 
 from tensortab.errors import FormatError
 
 
-def open_engine(name: str, tokenizer: dict[str, Any], _config: dict[str, Any]) -> NativeEngine:
-    """The engine of a parsed tokenizer.json."""
+def open_engine(name: str, text: str) -> NativeEngine:
+    """The engine of a tokenizer.json."""
     try:
-        made = tokenizers.Tokenizer.from_str(json.dumps(tokenizer))
+        made = tokenizers.Tokenizer.from_str(text)
     except Exception as error:  # the package raises nothing narrower
         raise FormatError(f"{name}: {error}") from error
     made.no_padding()

@@ -14,14 +14,16 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-# The Rust library's ranges.
-_CHINESE = re.compile("[\U00020000-\U0002a6df\U0002a700-\U0002b81f\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f]")
+# The Rust library's ranges; U+2B820 to U+2B91F are missing there, too.
+_CHINESE = re.compile(
+    "[\U00020000-\U0002a6df\U0002a700-\U0002b81f\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f]"
+)
 
 
-def repairs(tokenizer: dict[str, Any]) -> list[tuple[re.Pattern[str], str]]:
-    """The replacements for a parsed tokenizer.json."""
+def repairs(normalizer: Any) -> list[tuple[re.Pattern[str], str]]:
+    """The replacements for tokenizer.json's normalizer (null, or an object)."""
     found = []
-    for part in _parts(tokenizer.get("normalizer")):
+    for part in _parts(normalizer):
         bert = part.get("type") == "BertNormalizer"
         if bert and part.get("handle_chinese_chars"):
             found.append((_CHINESE, r" \g<0> "))

@@ -1,0 +1,197 @@
+from typing import Any
+
+import harness
+import numpy as np
+import pytest
+import torch
+from close import assert_agrees, assert_close, graph_of, reference
+
+import tensortab as tt
+from tensortab.errors import ShapeError, UnsupportedError
+from tensortab.quant import q4gsw, q8gsw
+
+OPS = {4: tt.ops.linear_q4gsw, 8: tt.ops.linear_q8gsw}
+STRATEGIES = ["tile", "gemv", "gemv_subgroups", "gemm"]
+
+
+def operands(
+    m: int, n: int, k: int, *, bits: int = 4, group: int = 32, half: bool = False, bias: bool = True
+) -> dict[str, np.ndarray]:
+    r = np.random.default_rng([m, n, k])
+    weight = r.standard_normal((n, k), np.float32)
+    kind = "float16" if half else "float32"
+    packed, scales = (q4gsw if bits == 4 else q8gsw).quantize(weight, group, scales=kind)
+    made = {"x": r.standard_normal((m, k), np.float32), "packed": packed, "scales": scales}
+    return made | ({"bias": r.standard_normal(n, np.float32)} if bias else {})
+
+
+def build(bits: int = 4, group: int = 32, strategy: str | None = None) -> Any:
+    def linear(**t: tt.Tensor) -> tt.Tensor:
+        return OPS[bits](**t, group=group, strategy=strategy)
+
+    return linear
+
+
+def needs(device: harness.Device, strategy: str) -> None:
+    if strategy == "gemv_subgroups" and "subgroups" not in device.info.features:
+        pytest.skip(f"{device.info} has no subgroups")
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize(("half", "bias"), [(False, True), (True, False)])
+def test_torch_is_reference(bits: int, half: bool, bias: bool) -> None:
+    a = operands(3, 7, 64, bits=bits, half=half, bias=bias)
+    weight = (q4gsw if bits == 4 else q8gsw).dequantize(a["packed"], a["scales"])
+    x, w = torch.from_numpy(a["x"]), torch.from_numpy(weight)
+    b = torch.from_numpy(a["bias"]) if bias else None
+    want = torch.nn.functional.linear(x, w, b).numpy()
+    assert_close(reference(build(bits), a), want, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize(
+    ("m", "n", "k", "group", "half", "bias"),
+    [
+        (1, 1, 32, 32, False, False),  # the least there is: one group, one column
+        (1, 67, 64, 32, True, True),  # odd N with paired scales
+        (3, 66, 256, 64, False, True),
+        (7, 5, 384, 128, True, False),
+        (9, 64, 96, 32, False, True),  # K is no multiple of what LANES invocations take at a time
+        (16, 9, 2560, 32, True, True),  # more than LANES · 16 bytes a column
+    ],
+)
+def test_reference_is_device(  # noqa: PLR0917
+    device: harness.Device,
+    strategy: str,
+    bits: int,
+    m: int,
+    n: int,
+    k: int,
+    group: int,
+    half: bool,
+    bias: bool,
+) -> None:
+    needs(device, strategy)
+    a = operands(m, n, k, bits=bits, group=group, half=half, bias=bias)
+    assert_agrees(device, build(bits, group, strategy), a, atol=2e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["tile", "gemm"])
+@pytest.mark.parametrize(("m", "n"), [(17, 64), (64, 65), (65, 63), (130, 129)])
+def test_edges_of_large_tiles(device: harness.Device, strategy: str, m: int, n: int) -> None:
+    assert_agrees(device, build(strategy=strategy), operands(m, n, 64), atol=1e-4)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_every_code(device: harness.Device, bits: int) -> None:
+    """All nibbles and all bytes, the most negative included, which rounding never writes."""
+    packed = np.arange(256, dtype=np.uint8).reshape(2, 128)
+    scales = np.array([[1, 0.5], [2, -1]], np.float32).repeat(4 if bits == 4 else 2, axis=0)
+    group = packed.shape[1] * 8 // bits // len(scales)
+    x = np.random.default_rng(0).standard_normal((2, group * len(scales)), np.float32)
+    a = {"x": x, "packed": packed if bits == 4 else packed.view(np.int8), "scales": scales}
+    for strategy in ("tile", "gemv", "gemm"):
+        assert_agrees(device, build(bits, group, strategy), a, atol=2e-3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["tile", "gemm"])
+@pytest.mark.parametrize("rows", [1, 8, 40, 41])
+def test_any_number_of_rows_up_to_the_maximum(
+    device: harness.Device, strategy: str, rows: int
+) -> None:
+    a = operands(rows, 33, 64)
+    shapes = {"x": (tt.Sym("rows", 41, min=1), 64)}
+    assert_agrees(device, build(strategy=strategy), a, shapes=shapes, atol=1e-4)
+
+
+def test_leading_dimensions_are_rows(device: harness.Device) -> None:
+    a = operands(6, 10, 32)
+    a["x"] = a["x"].reshape(2, 1, 3, 32)
+    assert_agrees(device, build(), a, atol=1e-4)
+
+
+def test_more_workgroups_than_one_dimension_holds(native: harness.Native) -> None:
+    """gemv has one for every 4 columns."""
+    n = 4 * 65535 + 70
+    r = np.random.default_rng(0)
+    a = {
+        "x": r.standard_normal((1, 32), np.float32),
+        "packed": r.integers(0, 256, (n, 16), np.uint8),
+        "scales": r.random((1, n), np.float32),
+    }
+    assert_agrees(native, build(strategy="gemv"), a, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("software", "subgroups", "m", "kernel"),
+    [
+        (True, True, 1, "linear_qgsw_tile"),
+        (True, True, 64, "linear_qgsw_tile"),
+        (False, True, 8, "linear_qgsw_gemv"),
+        (False, False, 1, "linear_qgsw_gemv"),
+        (False, True, 9, "linear_qgsw_gemm"),
+    ],
+)
+def test_choice_follows_shapes_and_device(
+    software: bool, subgroups: bool, m: int, kernel: str
+) -> None:
+    features = frozenset({"subgroups"}) if subgroups else frozenset()
+    target = tt.target.Target("native", software=software, features=features)
+    step = tt.plan.plan(graph_of(build(), operands(m, 8, 32)), target).steps[0]
+    assert step.kernel.name == kernel
+    assert step.kernel.features <= features
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_fits_the_smallest_adapters(strategy: str) -> None:
+    rows = 16 if "gemv" in strategy else 64
+    graph = graph_of(build(strategy=strategy), operands(rows, 8, 32))
+    kernel = tt.plan.plan(graph, tt.target.Target("native")).steps[0].kernel
+    assert np.prod(kernel.workgroup) <= 256
+    # A vec4 is 16 bytes; gemv keeps LANES × ROWS of them, gemm 8 × (16 · ROWS + 64).
+    vec4s = {
+        "linear_qgsw_gemv": lambda k: k["LANES"] * k["ROWS"],
+        "linear_qgsw_gemm": lambda k: 8 * (16 * k["ROWS"] + 64),
+        "linear_qgsw_tile": lambda _: 0,
+    }[kernel.name](kernel)
+    assert vec4s * 16 <= 16384
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": np.zeros((2, 64), np.int32)}, r"x is int32\[2, 64\], expected float32"),
+        ({"packed": np.zeros((8, 32), np.int8)}, r"packed is int8\[8, 32\], expected uint8\[N, K·4/8\]"),
+        ({"packed": np.zeros((8, 64), np.uint8)}, r"it holds K = 128 weights a row; x is float32\[2, 64\]"),
+        (
+            {"scales": np.zeros((3, 8), np.float32)},
+            r"scales is float32\[3, 8\], expected float32\[2, 8\]"
+            r" \(K / group = 64 / 32, N = 8 rows of packed\)",
+        ),
+        ({"scales": np.zeros((2, 8), np.int32)}, r"scales is int32\[2, 8\]"),
+        ({"bias": np.zeros(9, np.float32)}, r"bias is float32\[9\], expected float32\[8\]"),
+    ],
+)  # fmt: skip
+def test_operands_that_do_not_fit(change: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(ShapeError, match="linear_q4gsw: " + ".*" + message):
+        graph_of(build(), operands(2, 8, 64) | change)
+
+
+def test_groups_that_do_not_fit() -> None:
+    with pytest.raises(ShapeError, match=r"group is 16, expected 32, 64 or 128 and a divisor of K = 64"):
+        graph_of(build(group=16), operands(2, 8, 64))
+    with pytest.raises(ShapeError, match="group is 128, expected 32, 64 or 128 and a divisor"):
+        graph_of(build(group=128), operands(2, 8, 64))
+
+
+def test_strategies_there_are_not() -> None:
+    with pytest.raises(
+        UnsupportedError,
+        match="strategy is 'magic', expected one of tile, gemv_subgroups, gemv, gemm, or None",
+    ):
+        graph_of(build(strategy="magic"), operands(2, 8, 64))
+    with pytest.raises(
+        UnsupportedError, match=r"strategy 'gemv' takes up to 16 rows, x is float32\[17, 64\]"
+    ):
+        graph_of(build(strategy="gemv"), operands(17, 8, 64))
