@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-import harness
 import numpy as np
 
+import harness
 import tensortab as tt
 
 Arrays = Mapping[str, np.ndarray]
@@ -15,8 +15,9 @@ def assert_close(got: np.ndarray, want: np.ndarray, *, atol: float, rtol: float)
     """|got − want| ≤ atol + rtol · |want| everywhere; else the worst element, both values."""
     got, want = np.asarray(got), np.asarray(want)
     assert got.shape == want.shape, f"shape {got.shape}, expected {want.shape}"
-    error = np.abs(got.astype(np.float64) - want.astype(np.float64))
-    excess = np.nan_to_num(error - atol - rtol * np.abs(want.astype(np.float64)), nan=np.inf)
+    with np.errstate(invalid="ignore"):  # of ∞ − ∞, settled below
+        error = np.abs(got.astype(np.float64) - want)
+        excess = np.array(np.nan_to_num(error - atol - rtol * np.abs(want), nan=np.inf))
     excess[(got == want) | (np.isnan(got) & np.isnan(want))] = -np.inf
     if excess.size and excess.max() > 0:
         at = np.unravel_index(excess.argmax(), excess.shape)

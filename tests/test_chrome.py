@@ -1,9 +1,7 @@
 import asyncio
-from pathlib import Path
-
 import pytest
 
-from tensortab import chrome, firefox, system
+from tensortab import assets, chrome, firefox, system
 from tensortab.errors import SetupError
 
 
@@ -22,7 +20,7 @@ def program(tmp_path, monkeypatch):
 
 
 def test_looks_in_order(program, monkeypatch):
-    with pytest.raises(SetupError, match="install Chrome or Chromium .* or TENSORTAB_CHROME"):
+    with pytest.raises(SetupError, match=r"install Chrome or Chromium .* or TENSORTAB_CHROME"):
         chrome.find(None, "/no/own", install=False)
     chromium = program("chromium")
     assert chrome.find(None, "/no/own") == chromium
@@ -91,12 +89,12 @@ def test_a_program_that_is_no_browser_is_named(tmp_path):
         asyncio.run(start())
 
 
-def test_a_browser_leaves_no_profile_behind(chrome, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("chrome")
+def test_a_browser_leaves_no_profile_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    from tensortab import chrome as chromium
 
     async def visit():
-        async with chromium.launch() as browser:
+        async with chrome.launch() as browser:
             await (await browser.new_page()).goto("about:blank")
             assert list(tmp_path.iterdir())
 
@@ -118,9 +116,6 @@ def test_firefox_missing_is_told(monkeypatch):
         firefox.find(install=False)
 
 
-def test_the_wheel_of_a_checkout_and_its_kernels_are_found():
-    from tensortab import assets
-
+def test_kernels_and_pages_are_found():
     assert (assets.WGSL / "softmax.wgsl").is_file()
     assert (assets.WEB / "boot.js").is_file()
-    assert Path(assets.PACKAGE).name == "tensortab"

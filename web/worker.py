@@ -15,11 +15,14 @@ from typing import Any, Self
 import numpy as np
 
 import tensortab as tt
-from tensortab.text.embedder import BATCH
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 
 REMEMBERED = 50_000  # texts; at 384 floats each that is 77 MB
+
+# Lines embedded between two reports of progress, which is also when a newer job takes over: as many
+# as an adapter does in half a second, beginning with few since a slow one is not known yet.
+FIRST, SECONDS, MOST = 4, 0.5, 256
 
 
 @dataclass
@@ -60,13 +63,8 @@ class Search:
         middle = perf_counter()
         # Short ones first: lines of like length share a batch with little padding.
         new = sorted((line for line in lines if line not in self.vectors), key=len)
-        for done in range(0, len(new), BATCH):
-            progress("lines", done, len(new))
-            await asyncio.sleep(0)  # a newer job's message gets its turn, on numpy too
-            if stale():
-                return None
-            batch = new[done : done + BATCH]
-            self.vectors.update(zip(batch, await self.model.embed(batch), strict=True))
+        if not await self._embed(new, stale, progress):
+            return None
         end = perf_counter()
         scores = np.stack([self.vectors[line] for line in lines]) @ self.vectors[query]
         order = np.argsort(-scores, kind="stable")
@@ -78,3 +76,19 @@ class Search:
             "embedded": len(new),
             "seconds": {"query": middle - start, "lines": end - middle},
         }
+
+    async def _embed(self, new: list[str], stale: Callable[[], bool], progress: Progress) -> bool:
+        """Remember the vectors of new lines; False if the job became stale on the way."""
+        done, size = 0, FIRST
+        while done < len(new):
+            progress("lines", done, len(new))
+            await asyncio.sleep(0)  # a newer job's message gets its turn, on numpy too
+            if stale():
+                return False
+            start = perf_counter()
+            part = new[done : done + size]
+            self.vectors.update(zip(part, await self.model.embed(part), strict=True))
+            done += len(part)
+            pace = len(part) / max(perf_counter() - start, 1e-3)
+            size = min(max(1, int(pace * SECONDS)), MOST)
+        return True

@@ -1,10 +1,10 @@
-import harness
 import numpy as np
 import pytest
 import torch
-from close import assert_agrees, assert_close, graph_of, reference
 
+import harness
 import tensortab as tt
+from close import assert_agrees, assert_close, graph_of, reference
 from tensortab.errors import ShapeError
 
 TABLE = np.random.default_rng(0).standard_normal((11, 67), np.float32)

@@ -1,12 +1,12 @@
 from typing import Any
 
-import harness
 import numpy as np
 import pytest
 import torch
-from close import assert_agrees, assert_close, graph_of, reference
 
+import harness
 import tensortab as tt
+from close import assert_agrees, assert_close, graph_of, reference
 from tensortab.errors import ShapeError, UnsupportedError
 
 STRATEGIES = ["tile", "gemm"]
@@ -121,7 +121,7 @@ def test_operands_that_do_not_fit() -> None:
         graph_of(bmm(), {"a": normal(2, 3, 4), "w": normal(2, 5, 6)})
     with pytest.raises(ShapeError, match=r"w is float32\[2, 5, 6\] transposed, so K = 6"):
         graph_of(bmm(transposed=True), {"a": normal(2, 3, 4), "w": normal(2, 5, 6)})
-    with pytest.raises(ShapeError, match="bmm: .*, expected matrices in equal batches"):
+    with pytest.raises(ShapeError, match=r"bmm: .*, expected matrices in equal batches"):
         graph_of(bmm(), {"a": normal(2, 3, 4), "w": normal(1, 4, 6)})
     with pytest.raises(ShapeError, match=r"mm: a is float32\[2, 3, 4\], expected two dimensions"):
         graph_of(tt.ops.mm, {"a": normal(2, 3, 4), "w": normal(2, 4, 6)})

@@ -1,14 +1,14 @@
 from collections.abc import Callable
 from typing import Any
 
-import harness
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
-from close import assert_agrees, assert_close, graph_of, reference
 
+import harness
 import tensortab as tt
+from close import assert_agrees, assert_close, graph_of, reference
 from tensortab.errors import ShapeError
 
 D = 67

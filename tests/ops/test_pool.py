@@ -1,10 +1,10 @@
-import harness
 import numpy as np
 import pytest
 import torch
-from close import assert_agrees, assert_close, graph_of, reference
 
+import harness
 import tensortab as tt
+from close import assert_agrees, assert_close, graph_of, reference
 from tensortab.errors import ShapeError
 
 
@@ -44,7 +44,9 @@ def test_symbolic_sizes(device: harness.Device, b: int, s: int) -> None:
 
 def test_operands_that_do_not_fit() -> None:
     a = operands(3, 4, 5)
-    with pytest.raises(ShapeError, match=r"mask is float32\[2, 4\], expected \[B, S, D\], \[B, S\]"):
+    with pytest.raises(
+        ShapeError, match=r"mask is float32\[2, 4\], expected \[B, S, D\], \[B, S\]"
+    ):
         graph_of(tt.ops.mean_pool, a | {"mask": a["mask"][:2]})
     with pytest.raises(ShapeError, match=r"x is float32\[4, 5\]"):
         graph_of(tt.ops.mean_pool, a | {"x": a["x"][0]})

@@ -1,10 +1,10 @@
-import harness
 import numpy as np
 import pytest
 import torch
-from close import assert_agrees, assert_close, reference
 
+import harness
 import tensortab as tt
+from close import assert_agrees, assert_close, reference
 
 
 def operands(b: int, heads: int, s: int, keys: int, d: int) -> dict[str, np.ndarray]:
@@ -46,4 +46,6 @@ def test_a_sentence_of_padding_gives_zeros(device: harness.Device) -> None:
 def test_symbolic_sizes(device: harness.Device, batch: int, length: int) -> None:
     b, s = tt.Sym("batch", 3, min=1), tt.Sym("length", 10, min=1)
     shapes = dict.fromkeys("qkv", (b, 2, s, 8)) | {"mask": (b, 1, 1, s)}
-    assert_agrees(device, tt.ops.sdpa, operands(batch, 2, length, length, 8), shapes=shapes, atol=1e-5)
+    assert_agrees(
+        device, tt.ops.sdpa, operands(batch, 2, length, length, 8), shapes=shapes, atol=1e-5
+    )

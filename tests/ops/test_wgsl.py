@@ -3,9 +3,9 @@
 import asyncio
 import pickle
 
-import harness
 import pytest
 
+import harness
 from tensortab import kernel
 from tensortab.errors import KernelError
 
@@ -30,9 +30,7 @@ def in_naga(native: harness.Native) -> list[str]:
     return [k.name for k in kernels]
 
 
-def test_every_file_compiles_in_naga_and_tint(
-    native: harness.Native, chrome: harness.Tab
-) -> None:
+def test_every_file_compiles_in_naga_and_tint(native: harness.Native, chrome: harness.Tab) -> None:
     naga, tint = in_naga(native), pickle.loads(chrome.call(COMPILE))
     assert {*naga, *tint} == {*kernel.names()}, "compiled nowhere: no adapter has their features"
     featureless = {n for n in kernel.names() if not kernel.load(n).features}

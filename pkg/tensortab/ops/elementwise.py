@@ -69,18 +69,18 @@ def _binary_shape(name: str, a: Tensor, b: Tensor | float) -> Spec:
 
 
 def _binary_lower(
-    code: int, target: Target, y: Tensor, a: Tensor, b: Tensor | float
+    name: str, code: int, target: Target, y: Tensor, a: Tensor, b: Tensor | float
 ) -> list[Dispatch]:
     other, scalar = (b, 0.0) if isinstance(b, Tensor) else (a, b)
     kernel = _BINARY.specialise(OP=code, SCALAR=other is not b)
     grid = fold(target, ceildiv(product(y.shape), kernel["WIDTH"]))
-    folded = fold4("broadcasting", y.shape, strides_in(a, y.shape), strides_in(other, y.shape))
+    folded = fold4(name, y.shape, strides_in(a, y.shape), strides_in(other, y.shape))
     fields = {f"{k}{i}": v for k, vs in zip("dab", folded, strict=True) for i, v in enumerate(vs)}
     return [dispatch(kernel, grid, a=a, b=other, y=y, scalar=scalar, **fields)]
 
 
 def _binary(name: str, code: int, reference: Callable[..., Array]) -> Op[[Tensor, Tensor | float]]:
-    return Op(name, partial(_binary_shape, name), reference, partial(_binary_lower, code))
+    return Op(name, partial(_binary_shape, name), reference, partial(_binary_lower, name, code))
 
 
 add = _binary("add", 0, np.add)
