@@ -19,12 +19,12 @@ import numpy as np
 
 import tensortab as tt
 from tensortab import vendor
-from tensortab.models.bert import DEFAULT_RECIPE
 from tensortab.quant.recipe import Format, Recipe
 
 HERE = Path(__file__).parent
 SENTENCES = HERE.parent / "tests" / "data" / "sentences.txt"
 
+VALUE = r"self\.value"
 ATTENTION = r"\.attention\."
 
 
@@ -36,14 +36,15 @@ def eight(group: int = 32) -> Format:
     return Format("q8gsw", group)
 
 
-CHOICES = {
-    "4-bit, group 32, plain rounding": Recipe(four(search=False)),
+CHOICES: dict[str, Recipe | str] = {
+    "4-bit, plain rounding": Recipe(four(search=False)),
     "4-bit, group 128": Recipe(four(128)),
     "4-bit, group 64": Recipe(four(64)),
-    "4-bit, group 32": Recipe(four()),
-    "8-bit attention, 4-bit rest, group 64": Recipe(four(64), ((ATTENTION, eight(64)),)),
-    "8-bit attention, 4-bit rest, group 32 (default)": DEFAULT_RECIPE,
-    "8-bit, group 32": Recipe(eight()),
+    "4-bit": Recipe(four()),
+    "4-bit, values in 8-bit groups of 128": Recipe(four(), ((VALUE, eight(128)),)),
+    "4-bit, all of attention in 8-bit groups of 32": Recipe(four(), ((ATTENTION, eight()),)),
+    "default: values, attention outputs, later feed-forward in 8-bit groups of 128": "auto",
+    "8-bit": Recipe(eight()),
 }
 
 

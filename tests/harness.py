@@ -97,8 +97,7 @@ class Tab:
     def __init__(self, loop: Loop, name: str) -> None:
         self.name = name
         self._loop = loop
-        self._context: AbstractAsyncContextManager[Page] = Page.open(name)
-        self.page = loop.run(self._context.__aenter__())
+        self._open()
         try:
             self.info = pickle.loads(self.call(DEVICE_INFO, timeout=60))
             if name == "chrome" and chrome.adapter() == "swiftshader":
@@ -106,6 +105,17 @@ class Tab:
         except BaseException:
             self.close()
             raise
+
+    def _open(self) -> None:
+        self._context: AbstractAsyncContextManager[Page] = Page.open(self.name)
+        self.page = self._loop.run(self._context.__aenter__())
+
+    def _live(self) -> Page:
+        """The page; a new one after a time-out or a crash, so that one test fails and not all."""
+        if self.page.gone:
+            self.close()
+            self._open()
+        return self.page
 
     def run(self, graph: tt.Graph, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         return pickle.loads(self.call(RUN_GRAPH, pickle.dumps((graph, inputs)), timeout=120))
@@ -118,7 +128,7 @@ class Tab:
         on_output: Callable[[str, bytes], None] = lambda _stream, _data: None,
     ) -> bytes:
         """`main(payload)` of the source, in the tab."""
-        return self._loop.run(self.page.call(source, payload, timeout, on_output))
+        return self._loop.run(self._live().call(source, payload, timeout, on_output))
 
     def run_file(self, path: Path, *argv: str) -> tuple[int, str, str]:
         """A file's exit code, stdout and stderr, run in the tab."""
@@ -127,7 +137,7 @@ class Tab:
         def output(stream: str, data: bytes) -> None:
             written[stream] += data
 
-        code = self._loop.run(self.page.run(path, argv, output))
+        code = self._loop.run(self._live().run(path, argv, output))
         return code, written["stdout"].decode(), written["stderr"].decode()
 
     def close(self) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+
 import pytest
 
 from tensortab import assets, chrome, firefox, system

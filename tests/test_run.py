@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tensortab import cli
+from tensortab import __version__, cli
 from tensortab.browser_run import Page, decode, encode
 from tensortab.errors import DeviceError, DeviceLostError, SetupError, ShapeError
 
@@ -35,9 +35,11 @@ def test_frames_survive():
 def test_a_script_sees_its_arguments_its_folder_and_numpy(run, tmp_path):
     source = (
         "import os, sys, numpy\n"
+        "from importlib.metadata import version\n"
         "print(sys.argv[1:], __name__, __file__, os.getcwd(), numpy.arange(3).sum())\n"
+        "print(version('tensortab'))\n"
     )
-    expected = f"['a', '--b'] __main__ {tmp_path}/script.py {Path.cwd()} 3\n"
+    expected = f"['a', '--b'] __main__ {tmp_path}/script.py {Path.cwd()} 3\n{__version__}\n"
     assert run(source, "a", "--b") == (0, expected, "")
 
 
@@ -118,6 +120,16 @@ def test_a_calls_errors_come_back_as_they_were(chrome):
     )
     with pytest.raises(ShapeError, match=r"^linear: x is float32\[3\]$"):
         chrome.call(source)
+
+
+def test_a_page_that_was_given_up_says_so_and_the_next_is_a_new_one(chrome):
+    with pytest.raises(TimeoutError):
+        chrome.call("async def main(payload):\n    while True: pass", timeout=0.5)
+    given_up = chrome.page
+    with pytest.raises(DeviceError, match="the page was given up after CancelledError"):
+        chrome._loop.run(given_up.call("async def main(payload): return payload"))
+    assert chrome.call("async def main(payload): return payload", b"new") == b"new"
+    assert chrome.page is not given_up
 
 
 def command(*arguments):

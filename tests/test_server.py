@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tensortab import __version__, assets, chrome, server, vendor, wheel
+from tensortab import __version__, assets, chrome, parts, server, vendor, wheel
 from tensortab.errors import SetupError
 
 # A page as strict as the demo: a module worker boots Pyodide, the page shows how it went.
@@ -120,7 +120,7 @@ def test_serves_a_wheel_with_kernels_and_without_pages(tmp_path, monkeypatch):
 def test_points_to_the_cdn_where_nothing_is_vendored(tmp_path, monkeypatch):
     monkeypatch.setattr(vendor, "cache", lambda: tmp_path)
     config = server.boot_config()
-    assert config["pyodide"] == vendor.CDN_PYODIDE
+    assert config["pyodide"] == parts.CDN_PYODIDE
     assert config["wheel"] == f"wheel/{wheel.name()}"
     policy = server.policy(config)
     assert "default-src 'self' https://cdn.jsdelivr.net;" in policy

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tensortab import vendor
+from tensortab import parts, vendor, wheel
 from tensortab.errors import SetupError
 
 FILES = {"package/a.txt": b"a", "package/deep/b.txt": b"b", "package/unwanted": b"x" * 1000}
@@ -25,7 +25,7 @@ def tarball():
 
 
 TARBALL = tarball()
-PART = vendor.Part(
+PART = parts.Part(
     what="a part",
     source="npm",
     package="@some/part",
@@ -109,11 +109,11 @@ def test_shows_the_last_words_of_a_failing_program(npm):
 
 
 def test_takes_files_out_of_a_wheel(tmp_path):
-    wheel = tmp_path / "a.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
+    file = tmp_path / "a.whl"
+    with zipfile.ZipFile(file, "w") as archive:
         for name, data in FILES.items():
             archive.writestr(name, data)
-    vendor.unpack(wheel, replace(PART, source="pip"), tmp_path / "fresh")
+    vendor.unpack(file, replace(PART, source="pip"), tmp_path / "fresh")
     assert contents(tmp_path / "fresh") == {"a.txt": b"a", "deep/b.txt": b"b"}
 
 
@@ -124,7 +124,7 @@ def test_names_the_models_there_are():
 
 
 def test_the_lock_names_exactly_what_lies_beside_it():
-    folder = vendor.pyodide() / f"pyodide-{vendor.PYODIDE_VERSION}"
+    folder = vendor.pyodide() / f"pyodide-{parts.PYODIDE_VERSION}"
     packages = json.loads((folder / "pyodide-lock.json").read_text())["packages"]
     assert set(packages) == {"numpy", "micropip", "packaging"}
     for package in packages.values():
@@ -132,12 +132,15 @@ def test_the_lock_names_exactly_what_lies_beside_it():
         assert digest == package["sha256"], package["name"]
 
 
-def test_micropip_loads_in_the_tab_without_a_network(chrome):
+def test_micropip_installs_the_wheel_from_its_address_without_another_network(chrome):
     source = """
-import pyodide_js
-async def main(_):
+import importlib.metadata, pyodide_js
+async def main(address):
     await pyodide_js.loadPackage("micropip")
     import micropip
-    return micropip.__version__.encode()
+    micropip.uninstall("tensortab")
+    await micropip.install(address.decode())
+    return importlib.metadata.distribution("tensortab").read_text("INSTALLER").encode()
 """
-    assert chrome.call(source) == b"0.11.0"
+    address = f"{chrome.page.address}wheel/{wheel.name()}"
+    assert chrome.call(source, address.encode()) == b"micropip"

@@ -23,14 +23,16 @@ export async function boot({ base = new URL(".", import.meta.url).href, stdout, 
   const indexURL = new URL(config.pyodide, base).href;
   // Everything is fetched at once; the package is unpacked when Python stands.
   const wheel = fetched(new URL(config.wheel, base)).then((response) => response.arrayBuffer());
+  const tokenizers = import(new URL(config.tokenizers, base).href);
   const replay = import(new URL(config.replay, base).href);
   const { loadPyodide } = await import(new URL("pyodide.mjs", indexURL).href);
   const pyodide = await loadPyodide({ indexURL, packages: ["numpy"], stdout, stderr });
   report("packages");
-  pyodide.unpackArchive(await wheel, "wheel");
+  // Left alone, unpackArchive takes the working folder, which a program may leave.
+  const extractDir = pyodide.runPython("import site; site.getsitepackages()[0]");
+  pyodide.unpackArchive(await wheel, "wheel", { extractDir });
   // What the Python would otherwise need eval to import: text/ the tokenizer, device/ its replay loop.
-  const tokenizers = new URL(config.tokenizers, base).href;
-  globalThis.tensortab = { tokenizers, replay: await replay };
+  globalThis.tensortab = { tokenizers: await tokenizers, replay: await replay };
   report("tensortab");
   return pyodide;
 }

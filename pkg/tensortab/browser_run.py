@@ -40,12 +40,12 @@ class Page:
 
     token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     browser: Browser | None = None  # Playwright's, for Chrome
+    gone: str = ""  # why nothing can be run any more
     address: str = ""  # of the local server, ending in a slash
     _files: list[Path] = field(default_factory=list)
     _frames: asyncio.Queue[tuple[dict[str, Any], bytes]] = field(default_factory=asyncio.Queue)
     _socket: web.WebSocketResponse | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _gone: str = ""  # why nothing can be run any more
 
     @classmethod
     @asynccontextmanager
@@ -135,15 +135,15 @@ class Page:
     ) -> tuple[dict[str, Any], bytes]:
         """Send one frame and pass output on until the frame that answers it."""
         async with self._turn:
-            if self._gone:
-                raise DeviceError(self._gone)
+            if self.gone:
+                raise DeviceError(self.gone)
             assert self._socket is not None, "the page is not open"
             try:
                 await self._socket.send_bytes(encode(head, payload))
                 return await self._answer(until, on_output)
             except BaseException as error:
                 # Whatever runs there still runs: its answer would be taken for the next one's.
-                self._gone = self._gone or f"the page was given up after {type(error).__name__}"
+                self.gone = self.gone or f"the page was given up after {type(error).__name__}"
                 raise
 
     async def _answer(self, until: str, on_output: OnOutput) -> tuple[dict[str, Any], bytes]:
@@ -168,8 +168,8 @@ class Page:
             elif kind == "device":
                 patience, lost = None, ""
             elif kind in ("gone", "failed"):
-                self._gone = head["text"]
-                raise DeviceError(self._gone)
+                self.gone = head["text"]
+                raise DeviceError(self.gone)
 
     async def _next(self) -> tuple[dict[str, Any], bytes]:
         return await self._frames.get()

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tensortab as tt
-from tensortab import chrome, firefox, system, vendor
+from tensortab import chrome, firefox, parts, system, vendor
 from tensortab.browser_run import Page
 from tensortab.errors import TensortabError
 
@@ -84,10 +84,10 @@ def _python() -> list[Finding]:
 def _vendored() -> list[Finding]:
     setup = "tensortab setup"
     rows = []
-    for part in (*vendor.PARTS, *vendor.MODELS.values()):
+    for part in (*parts.PARTS, *parts.MODELS.values()):
         ready = vendor.is_ready(part)
         found = str(vendor.cache() / part.folder) if ready else ""
-        row = Finding(part.package, found, "" if ready else setup, needed=part in vendor.PARTS)
+        row = Finding(part.package, found, "" if ready else setup, needed=part in parts.PARTS)
         rows.append(row)
     return rows
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from tensortab import assets, vendor, wheel
+from tensortab import assets, parts, vendor, wheel
 from tensortab.errors import SetupError
 
 TYPES = {
@@ -36,8 +36,8 @@ def boot_config() -> dict[str, str]:
     """What boot.js reads: addresses under the site's root, or the CDN's if nothing is vendored."""
     local = vendor.is_vendored()
     return {
-        "pyodide": f"{vendor.PYODIDE}/" if local else vendor.CDN_PYODIDE,
-        "tokenizers": f"{vendor.TOKENIZERS}/tokenizers.mjs" if local else vendor.CDN_TOKENIZERS,
+        "pyodide": f"{parts.PYODIDE}/" if local else parts.CDN_PYODIDE,
+        "tokenizers": f"{parts.TOKENIZERS}/tokenizers.mjs" if local else parts.CDN_TOKENIZERS,
         "wheel": f"wheel/{wheel.name()}",
         "replay": "replay.js",
     }

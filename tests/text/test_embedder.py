@@ -11,11 +11,12 @@ from bert_torch import encode
 import tensortab as tt
 from tensortab import vendor
 from tensortab.errors import FormatError, UnsupportedError
-from tensortab.models.bert import DEFAULT_RECIPE
+from tensortab.models import bert
 from tensortab.text import Tokenizer
 from tensortab.weights import safetensors
 
 NAME = "all-MiniLM-L6-v2"
+RECIPE = bert.default_recipe(bert.Config(384, 6, 12, 1536, 30522, 512, 2, 1e-12))
 SENTENCES = (Path(__file__).parents[1] / "data" / "sentences.txt").read_text().splitlines()
 
 EMBED = """
@@ -46,7 +47,7 @@ def in_torch(folder: str, *, dequantized: bool) -> np.ndarray:
 
     arrays = asyncio.run(tensors())
     for name in arrays if dequantized else ():
-        form = DEFAULT_RECIPE.format(name)
+        form = RECIPE.format(name)
         if name.startswith("encoder.") and name.endswith((".dense.weight", "query.weight",
                                                           "key.weight", "value.weight")):  # fmt: skip
             arrays[name] = form.packing.dequantize(*form.quantize(arrays[name], name))

@@ -211,7 +211,7 @@ def test_10000_lines_never_stall_typing_and_the_newest_question_wins(ready: Visi
     assert ready.do(ready.page.evaluate("window.longestFrame")) < 500
     assert ready.do(ready.page.input_value("#query")) == "a fruit that one peels"
     ready.expect("#engine").to_have_attribute("data-state", "working")
-    ready.do(ready.page.evaluate(PASTE, "\n".join(LINES)))
+    ready.do(ready.page.fill("#lines", "\n".join(LINES)))
     ready.ask("sea life")
     ready.expect("#summary").to_contain_text("3 lines ranked")
     assert ready.found[0] == LINES[2]

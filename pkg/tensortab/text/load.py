@@ -41,7 +41,7 @@ async def load(
             f"{location}: architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}"
         )
     made = bert.Config.read(config)
-    chosen = recipe(quantize, bert.DEFAULT_RECIPE)
+    chosen = recipe(quantize, bert.default_recipe(made))
     tokenizer = await Tokenizer.open(folder)
     file = await safetensors.open(f"{folder}/model.safetensors")
     device = device or await Device.open()
