@@ -3,6 +3,10 @@
 Building a graph computes nothing and touches no weight: constants are declared by name and spec
 and filled later by whoever has the bytes. `evaluate` runs a graph on numpy; it is the definition
 every GPU result is compared with.
+
+A graph has four kinds of leaves: inputs (fed at every run), constants (weights), states (buffers
+that outlive a run: a cache, the last token) and scalars (live values, "SymInts": a dim that the
+host sets, and an int32 on the GPU that kernels read).
 """
 
 from __future__ import annotations
@@ -16,14 +20,15 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .dim import Dim, Env, Expr, Sym, ceildiv, minimum, upper, value
+from .dim import Dim, Env, Expr, Sym, ceildiv, minimum, symbols, upper, value
 from .errors import ShapeError
 from .kernel import Kernel
 from .target import Target
 
 P = ParamSpec("P")
 Array = NDArray[Any]
-Role = Literal["input", "constant", ""]
+Limit = tuple[Dim, Dim, str]  # a live value, the most it may be, what it is
+Role = Literal["input", "constant", "state", "scalar", ""]
 Grid = tuple[Dim, Dim, Dim]
 
 
@@ -57,6 +62,14 @@ class Tensor:
     op: Op[...] | None = None
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    live: Dim | None = None  # a scalar's value
+
+    @property
+    def dim(self) -> Dim:
+        """The value of a scalar, for shapes and uniforms."""
+        if self.live is None:
+            raise ShapeError(f"{self!r} is no live scalar (graph.symint, graph.scalar)")
+        return self.live
 
     @property
     def shape(self) -> tuple[Dim, ...]:
@@ -118,12 +131,20 @@ class Op(Generic[P]):
     `shape` checks its operands and gives the result's spec, `reference` is numpy, `lower` gives
     the dispatches that fill the output tensor it gets first; None makes the op a view, whose
     result lies in its first operand's buffer.
+
+    An op may write one of its operands: `writes` is that operand's position, the result is its
+    new contents in the same buffer, and whoever wants the old ones has to come before. `limit`
+    gives (value, most, what) for what only live values can break. `becomes` is the live value of
+    a scalar that the op writes.
     """
 
     name: str
     shape: Callable[P, Spec]
     reference: Callable[..., Array]
     lower: Callable[Concatenate[Target, Tensor, P], Sequence[Dispatch]] | None
+    writes: int | None = None
+    limit: Callable[P, Limit] | None = None
+    becomes: Callable[P, Dim] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         spec = self.shape(*args, **kwargs)
@@ -135,13 +156,18 @@ class Op(Generic[P]):
 
 
 class Graph:
-    """Named inputs and constants, and the outputs computed from them."""
+    """Named leaves, the outputs computed from them, and effects: states written on the way."""
 
     def __init__(self) -> None:
         self.inputs: dict[str, Tensor] = {}
         self.constants: dict[str, Tensor] = {}
+        self.states: dict[str, Tensor] = {}
+        self.scalars: dict[str, Tensor] = {}
+        self.symints: dict[str, Sym] = {}  # sizes that are set, not read off an input's shape
+        self.selected: dict[str, tuple[str, tuple[int, ...]]] = {}  # symint -> input's element
         self.values: dict[str, Array] = {}  # constants given as arrays
         self.outputs: dict[str, Tensor] = {}
+        self.effects: list[Tensor] = []
 
     def input(self, name: str, shape: Iterable[Dim], dtype: str = "float32") -> Tensor:
         """Declare an array fed at every run; dims may be `Sym`s."""
@@ -157,8 +183,42 @@ class Graph:
         self.values[name] = array
         return leaf
 
+    def state(self, name: str, shape: Iterable[int], dtype: str = "float32") -> Tensor:
+        """Declare a buffer that outlives a run: zeros at first, then what ops write into it."""
+        return self._leaf(self.states, Tensor(Spec(tuple(shape), dtype), name, "state"))
+
+    def symint(self, name: str, max: int, min: int = 0) -> Tensor:  # noqa: A002  # as Sym has them
+        """Declare a live scalar: set between runs, read by kernels, usable in shapes as `.dim`."""
+        self.symints[name] = Sym(name, max, min)
+        return self.scalar(self.symints[name])
+
+    def select_as_symint(self, source: Tensor, index: tuple[int, ...], name: str, max: int) -> Tensor:  # noqa: A002
+        """Declare a live scalar that every run takes from one element of an integer input."""
+        if source.role != "input" or np.dtype(source.dtype).kind not in "iu":
+            raise ShapeError(f"select_as_symint: {source!r} is no integer input")
+        if len(index) != len(source.shape):
+            raise ShapeError(f"select_as_symint: index {index} of {source.spec}, one number each")
+        self.selected[name] = source.name, index
+        return self.symint(name, max)
+
+    def scalar(self, dim: Dim) -> Tensor:
+        """The live value of `dim` as an int32 [1] that kernels read."""
+        name = str(dim)
+        if name in self.scalars:
+            return self.scalars[name]
+        return self._leaf(self.scalars, Tensor(Spec((1,), "int32"), name, "scalar", live=dim))
+
+    def effect(self, tensor: Tensor) -> None:
+        """Compute `tensor` at every run, after the outputs, for what it writes."""
+        self.effects.append(tensor)
+
+    @property
+    def leaves(self) -> dict[str, Tensor]:
+        """Every leaf by name."""
+        return {**self.inputs, **self.constants, **self.states, **self.scalars}
+
     def _leaf(self, table: dict[str, Tensor], leaf: Tensor) -> Tensor:
-        if leaf.name in self.inputs or leaf.name in self.constants:
+        if leaf.name in self.leaves:
             raise ShapeError(f"the graph has a leaf {leaf.name!r} already; names are unique")
         table[leaf.name] = leaf
         return leaf
@@ -168,23 +228,30 @@ class Graph:
         if name in self.outputs:
             raise ShapeError(f"the graph has an output {name!r} already; names are unique")
         for t in order([tensor]):
-            known = self.inputs.get(t.name) or self.constants.get(t.name)
-            if not t.op and known is not t:
+            if not t.op and self.leaves.get(t.name) is not t:
                 raise ShapeError(f"output {name!r} needs the leaf {t!r}, which is another graph's")
         self.outputs[name] = tensor
 
     def nodes(self) -> list[Tensor]:
-        """Every tensor the outputs need, each after its operands."""
-        return list(order(self.outputs.values()))
+        """Every tensor the outputs and effects need, each after its operands."""
+        return list(order([*self.outputs.values(), *self.effects]))
+
+    def symbols(self) -> dict[str, Sym]:
+        """Every size of the graph by name."""
+        dims = (d for t in self.inputs.values() for d in t.shape)
+        return {s.name: s for d in dims for s in symbols(d)} | self.symints
 
     def bind(self, arrays: Mapping[str, ArrayLike]) -> tuple[dict[str, Array], dict[str, int]]:
-        """Check the arrays of a run; give them in the inputs' dtypes, and the live sizes."""
+        """Check the arrays of a run; give them in the inputs' dtypes, and the sizes they fix."""
         if arrays.keys() != self.inputs.keys():
             raise ShapeError(f"this graph's inputs are {list(self.inputs)}, got {list(arrays)}")
         env: dict[str, int] = {}
         cast = {n: _cast(self.inputs[n], np.asarray(a)) for n, a in arrays.items()}
         for name, array in cast.items():
             _bind_shape(name, self.inputs[name].spec, array.shape, env)
+        for name, (source, index) in self.selected.items():
+            env[name] = int(cast[source][index])
+            self.check_symint(name, env[name])
         for name, array in cast.items():  # dims that are expressions, once every symbol is known
             if (want := self.inputs[name].spec.at(env)) != array.shape:
                 raise ShapeError(
@@ -192,6 +259,32 @@ class Graph:
                     f"{self.inputs[name].spec} = {list(want)} at {env}"
                 )
         return cast, env
+
+
+    def check_symint(self, name: str, value: int) -> None:
+        """Refuse a live value that is not declared, or out of its bounds."""
+        if name not in self.symints:
+            raise ShapeError(f"the graph has no symint {name!r}; it has {list(self.symints)}")
+        sym = self.symints[name]
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise ShapeError(f"symint {name!r} is an integer, got {value!r}")
+        if not sym.min <= value <= sym.max:
+            raise ShapeError(f"symint {name!r} is {value}, expected {sym.min} to {sym.max}")
+
+    def limits(self) -> list[tuple[str, Limit]]:
+        """What live values must not break: op name, and (value, most, what)."""
+        return [
+            (t.op.name, t.op.limit(*t.args, **t.kwargs))
+            for t in self.nodes()
+            if t.op and t.op.limit
+        ]
+
+
+def check_limits(limits: Iterable[tuple[str, Limit]], env: Env) -> None:
+    """Refuse live values that an op cannot take, naming it."""
+    for op, (dim, most, what) in limits:
+        if (live := value(dim, env)) > (end := value(most, env)):
+            raise ShapeError(f"{op}: {what} is {dim} = {live}, expected at most {end}")
 
 
 def _cast(leaf: Tensor, array: Array) -> Array:
@@ -258,14 +351,52 @@ def compute(tensor: Tensor, values: Mapping[int, Array], env: Env) -> Array:
     return np.asarray(result, tensor.dtype)
 
 
-def evaluate(graph: Graph, **arrays: ArrayLike) -> dict[str, Array]:
-    """Run `graph` on numpy: inputs, and constants that have no value yet, by name."""
-    given = {n: a for n, a in arrays.items() if n in graph.constants}
-    cast, env = graph.bind({n: a for n, a in arrays.items() if n not in given})
-    leaves = {**graph.values, **{n: np.asarray(a) for n, a in given.items()}, **cast}
+def evaluate(graph: Graph, **given: ArrayLike | int) -> dict[str, Array]:
+    """Run `graph` on numpy: inputs, symints, and by name constants and states it has no value for.
+
+    States are zeros and symints their least value unless given; what the run writes is dropped
+    (`advance` gives it).
+    """
+    leaves = {n: np.asarray(a) for n, a in given.items() if n in graph.constants | graph.states}
+    live = {n: a for n, a in given.items() if n in graph.symints}
+    inputs = {n: a for n, a in given.items() if n not in leaves and n not in live}
+    return advance(graph, inputs, graph.values | leaves, live)[0]  # type: ignore[arg-type]
+
+
+def advance(
+    graph: Graph,
+    inputs: Mapping[str, ArrayLike],
+    held: Mapping[str, Array],
+    live: Mapping[str, int],
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, int]]:
+    """One run on numpy: outputs, the states it leaves, and the symints it leaves."""
+    cast, env = graph.bind(inputs)
+    for name, number in live.items():
+        graph.check_symint(name, number)
+    env = {n: s.min for n, s in graph.symints.items()} | dict(live) | env
+    check_limits(graph.limits(), env)
     values: dict[int, Array] = {}
+    states = {n: held.get(n, np.zeros(t.spec.at({}), t.dtype)) for n, t in graph.states.items()}
+    scalars = dict(env)
     for t in graph.nodes():
-        if not t.op and t.name not in leaves:
+        if t.op:
+            values[id(t)] = compute(t, values, env)
+            if (leaf := buffer_of(t)).role == "state" and t.op.writes is not None:
+                states[leaf.name] = values[id(t)].reshape(leaf.spec.at({}))
+            if t.op.becomes:
+                scalars[leaf.name] = value(t.op.becomes(*t.args, **t.kwargs), env)
+        elif t.role == "scalar":
+            values[id(t)] = np.array([value(t.dim, env)], np.int32)
+        elif t.role == "constant" and t.name not in held:
             raise ShapeError(f"the constant {t.name!r} ({t.spec}) has no value yet")
-        values[id(t)] = compute(t, values, env) if t.op else leaves[t.name]
-    return {name: values[id(t)] for name, t in graph.outputs.items()}
+        else:
+            values[id(t)] = {"input": cast, "constant": held, "state": states}[t.role][t.name]
+    outputs = {name: values[id(t)] for name, t in graph.outputs.items()}
+    return outputs, states, {n: scalars[n] for n in graph.symints}
+
+
+def buffer_of(t: Tensor) -> Tensor:
+    """The tensor in whose buffer `t` lies: itself, unless it is a view or written in place."""
+    while t.op and (t.op.lower is None or t.op.writes is not None):
+        t = t.args[t.op.writes or 0]
+    return t

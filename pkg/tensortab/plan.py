@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from .device import Bound, Workgroups, allocated, round_up
-from .dim import Dim, Env, Expr, Sym, symbols, upper, value
+from .dim import Dim, Env, Expr, Sym, symbols, value
 from .errors import ShapeError
-from .graph import Dispatch, Graph, Grid, Spec, Tensor
+from .graph import Dispatch, Graph, Grid, Spec, Tensor, buffer_of
 from .kernel import UNIFORM_ALIGNMENT, Kernel
 from .target import Target
 
-Role = Literal["input", "constant", "output", "work"]
+Role = Literal["input", "constant", "state", "scalar", "output", "work"]
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,15 @@ class Step:
         """Op and kernel, for error messages and profiles."""
         return f"{self.op} ({self.kernel.name})"
 
-    @property
+    @cached_property
+    def uniform_symbols(self) -> frozenset[str]:
+        """The names of the sizes this step's uniform depends on."""
+        return frozenset(s.name for d in self.values.values() for s in symbols(d))
+
+    @cached_property
     def symbols(self) -> frozenset[str]:
         """The names of the sizes this step's uniform and grid depend on."""
-        dims = (*self.grid, *self.values.values())
-        return frozenset(s.name for d in dims for s in symbols(d))
+        return self.uniform_symbols | {s.name for d in self.grid for s in symbols(d)}
 
     def pack(self, env: Env) -> bytes:
         """The uniform's bytes at live sizes."""
@@ -72,9 +77,9 @@ class Plan:
 
     slots: tuple[Slot, ...]
     steps: tuple[Step, ...]
-    inputs: Mapping[str, int]
-    constants: Mapping[str, int]
+    leaves: Mapping[str, int]  # name -> slot
     outputs: Mapping[str, tuple[int, Spec]]
+    advances: Mapping[str, Dim]  # symint -> what a run makes of it, on the GPU
     uniform_bytes: int
 
     @property
@@ -124,31 +129,54 @@ class _Planner:
         self.steps: list[Step] = []
         self.uniforms: dict[tuple[object, ...], tuple[int, int]] = {}
         self.uniform_bytes = 0
+        self.written: dict[int, Tensor] = {}  # buffer -> the op that wrote it last, in place
+        self.advances: dict[str, Dim] = {}
 
     def build(self) -> Plan:
         nodes = self.graph.nodes()
-        last = {id(_root(a)): i for i, t in enumerate(nodes) for a in t.inputs}
-        pinned = {id(_root(t)): name for name, t in self.graph.outputs.items()}
-        for leaf in (*self.graph.inputs.values(), *self.graph.constants.values()):
-            self.slot[id(leaf)] = self._new(
-                leaf.spec, "input" if leaf.role == "input" else "constant", leaf.name
-            )
+        last = {id(buffer_of(a)): i for i, t in enumerate(nodes) for a in t.inputs}
+        pinned = {id(buffer_of(t)): name for name, t in self.graph.outputs.items()}
+        for leaf in self.graph.leaves.values():
+            assert leaf.role
+            self.slot[id(leaf)] = self._new(leaf.spec, leaf.role, leaf.name)
         for i, t in enumerate(nodes):
+            self._check_order(t)
             if t.op and t.op.lower:
-                self._place(t, pinned.get(id(t)))
+                if buffer_of(t) is t:
+                    self._place(t, pinned.get(id(t)))
                 self._lower(t)
-            for root in {id(_root(a)): _root(a) for a in (*t.inputs, t)}.values():
+            for root in {id(buffer_of(a)): buffer_of(a) for a in (*t.inputs, t)}.values():
                 if root.op and last.get(id(root), -1) <= i and id(root) not in pinned:
                     self._release(root)
         slots = tuple(Slot(n, *r) for n, r in zip(self.sizes, self.roles, strict=True))
         return Plan(
             slots,
             tuple(self.steps),
-            {n: self.slot[id(t)] for n, t in self.graph.inputs.items()},
-            {n: self.slot[id(t)] for n, t in self.graph.constants.items()},
-            {n: (self.slot[id(_root(t))], t.spec) for n, t in self.graph.outputs.items()},
+            {n: self.slot[id(t)] for n, t in self.graph.leaves.items()},
+            {n: (self.slot[id(buffer_of(t))], t.spec) for n, t in self.graph.outputs.items()},
+            self.advances,
             self.uniform_bytes,
         )
+
+    def _check_order(self, t: Tensor) -> None:
+        """Refuse to read what was overwritten; note what is overwritten from here on."""
+        for a in t.inputs:
+            if self._version(a) != self.written.get(id(buffer_of(a))):
+                raise ShapeError(
+                    f"{t!r} reads {a!r} after {self.written[id(buffer_of(a))]!r} overwrote it;"
+                    " take that op's result, or declare the effect last"
+                )
+        if t.op and t.op.writes is not None:
+            leaf = buffer_of(t)
+            self.written[id(leaf)] = t
+            if t.op.becomes:
+                self.advances[leaf.name] = t.op.becomes(*t.args, **t.kwargs)
+
+    def _version(self, t: Tensor) -> Tensor | None:
+        """The write whose result `t` shows; None for the buffer as it was made."""
+        while t.op and t.op.lower is None:
+            t = t.inputs[0]
+        return t if t.op and t.op.writes is not None else None
 
     def _new(self, spec: Spec, role: Role, name: str = "") -> int:
         self.sizes.append(allocated(spec.nbytes))
@@ -181,7 +209,7 @@ class _Planner:
         assert t.op.lower
         scratch: dict[int, Tensor] = {}
         for d in t.op.lower(self.target, t, *t.args, **t.kwargs):
-            for operand in map(_root, d.operands):
+            for operand in map(buffer_of, d.operands):
                 if id(operand) not in self.slot:
                     self._place(operand)
                     scratch[id(operand)] = operand
@@ -191,7 +219,7 @@ class _Planner:
             del self.slot[id(s)]  # the tensor dies here, and its id may be given to another
 
     def _add(self, op: str, d: Dispatch) -> None:
-        slots = tuple(self.slot[id(_root(o))] for o in d.operands)
+        slots = tuple(self.slot[id(buffer_of(o))] for o in d.operands)
         written = {s for s, b in zip(slots, d.kernel.bindings, strict=True) if b.access != "read"}
         if any(slots.count(s) > 1 for s in written):
             raise ShapeError(f"{op}: {d.kernel.name}.wgsl would write a buffer it also has bound")
@@ -208,14 +236,6 @@ class _Planner:
         return self.uniforms[key]
 
 
-def _root(t: Tensor) -> Tensor:
-    """The tensor in whose buffer `t` lies."""
-    while t.op and not t.op.lower:
-        t = t.inputs[0]
-    return t
-
-
 def largest(graph: Graph) -> dict[str, int]:
     """Every size of a graph at its maximum: what a fresh session is laid out for."""
-    dims = (d for t in graph.inputs.values() for d in t.shape)
-    return {s.name: upper(s) for d in dims for s in symbols(d)}
+    return {name: s.max for name, s in graph.symbols().items()}

@@ -12,18 +12,22 @@ through the FFI, whatever the graph's size.
 from __future__ import annotations
 
 import asyncio
+import math
+import struct
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .device import Backend, Buffer, Bytes, Read, Recording, Workgroups, Write
 from .device.reference import TARGET, ReferenceSession
+from .dim import symbols, value
 from .errors import DeviceError, ShapeError
-from .graph import Array, Graph
+from .graph import Array, Graph, Spec, check_limits
 from .plan import Plan, largest, plan
 from .target import Target
 
@@ -31,7 +35,7 @@ Kind = Literal["browser", "native", "reference"]
 
 
 class Session(Protocol):
-    """A compiled graph."""
+    """A compiled graph: its buffers, its live scalars, and its state between runs."""
 
     graph: Graph
 
@@ -41,8 +45,39 @@ class Session(Protocol):
         `data` is an array, bytes, or in a browser a JS Uint8Array.
         """
 
+    def set(self, **symints: int) -> None:
+        """Give live scalars new values; out of bounds is a ShapeError and changes nothing.
+
+        The next run writes what changed and evaluates the uniforms and grids that depend on it.
+        """
+
+    def get(self, symint: str) -> int:
+        """A live scalar's value."""
+
+    def truncate(self, **symints: int) -> None:
+        """Go back: `set`, but never beyond the present values (a cache has nothing there)."""
+
     async def run(self, **inputs: ArrayLike) -> dict[str, Array]:
         """Compute the outputs; a symbolic dimension takes any size up to its maximum."""
+
+    def run_steps(self, steps: int, **inputs: ArrayLike) -> Awaitable[dict[str, Array]]:
+        """Run `steps` times in one submission, each from the state the one before it left.
+
+        Outputs are stacked, [steps, …]. All is submitted when this returns; await it late, and
+        the GPU never waits for the host.
+        """
+
+    def state(self, name: str) -> State:
+        """A state's contents, to read and to write."""
+
+    def reset(self) -> None:
+        """Zero every state and put every symint at its least value."""
+
+    def snapshot(self) -> Snapshot:
+        """Copy every state and symint, on the device."""
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put a snapshot of this session (or one that shares its state) back."""
 
     def destroy(self) -> None:
         """Free the session's buffers."""
@@ -89,13 +124,13 @@ class Device:
     async def compile(self, graph: Graph, *, share: Session | None = None) -> Session:
         """Plan `graph`, compile its kernels, allocate and bind its buffers.
 
-        `share` is another session of this device whose constants of the same names are used too.
+        `share` is another session of this device: constants, states and live scalars of the same
+        names are then the same buffers. So prefill and decode are two graphs over one cache.
         """
         if not self.backend:
             return ReferenceSession(graph, share if isinstance(share, ReferenceSession) else None)
-        made = plan(graph, self.info)
-        shared = share._constants if isinstance(share, GpuSession) else {}  # noqa: SLF001
-        return await GpuSession.create(self.backend, graph, made, shared)
+        store = share.store if isinstance(share, GpuSession) else Store()
+        return await GpuSession.create(self.backend, graph, plan(graph, self.info), store)
 
     def close(self) -> None:
         """Give the device back; its sessions are gone."""
@@ -118,44 +153,38 @@ class GpuSession:
     """A plan's buffers and its recording on a backend."""
 
     def __init__(
-        self,
-        backend: Backend,
-        graph: Graph,
-        made: Plan,
-        buffers: Sequence[Buffer],
-        constants: dict[str, _Constant],
+        self, backend: Backend, graph: Graph, made: Plan, buffers: list[Buffer], store: Store
     ) -> None:
         self.graph = graph
         self.plan = made
+        self.store = store
+        self.hooks = 0  # how often a step's uniform and grid were evaluated anew
         self._backend = backend
         self._buffers = buffers
-        self._constants = constants
-        self._env = largest(graph)
+        self._limits = graph.limits()
+        self._env = largest(graph)  # what uniforms and grids are at
         self._recording: Recording
-        self._lock = asyncio.Lock()  # a run owns the readback buffer until it is done
 
     @classmethod
     async def create(
-        cls, backend: Backend, graph: Graph, made: Plan, shared: dict[str, _Constant]
+        cls, backend: Backend, graph: Graph, made: Plan, store: Store
     ) -> GpuSession:
         compiling = asyncio.ensure_future(backend.compile(made.kernels))
-        constants = {n: shared[n] for n in made.constants if n in shared}
+        fresh = {n for n in graph.values if n not in store.held}
+        leaves = graph.leaves
         buffers = []
         for i, slot in enumerate(made.slots):
-            held = constants.get(slot.name) if slot.role == "constant" else None
-            label = slot.name or f"work {i}"
-            buffers.append(held.buffer if held else backend.alloc(slot.nbytes, label=label))
-        for name, i in made.constants.items():
-            spec = graph.constants[name].spec
-            held = constants.setdefault(name, _Constant(buffers[i], spec.nbytes))
-            if held.nbytes != spec.nbytes:
-                raise ShapeError(f"constant {name!r} is {spec}; shared, it has {held.nbytes} bytes")
-            held.sessions += 1
+            if slot.name in made.leaves and slot.role not in ("input", "output"):
+                buffers.append(store.buffer(backend, slot.name, leaves[slot.name].spec))
+            else:
+                label = slot.name or f"work {i}"
+                buffers.append(backend.alloc(slot.nbytes, label=label))
         buffers.append(backend.alloc(made.uniform_bytes, uniform=True, label="uniforms"))
-        self = cls(backend, graph, made, buffers, constants)
-        for name, array in graph.values.items():
-            if name not in shared:
-                self.fill(name, array)
+        self = cls(backend, graph, made, buffers, store)
+        for name, sym in graph.symints.items():
+            store.values.setdefault(name, sym.min)
+        for name in fresh:
+            self.fill(name, graph.values[name])
         for step in made.steps:
             if step.uniform:
                 backend.write(buffers[-1], step.pack(self._env), step.uniform[0])
@@ -164,70 +193,238 @@ class GpuSession:
         return self
 
     def fill(self, name: str, data: Bytes, offset: int = 0) -> None:
-        if name not in self._constants:
+        if name not in self.graph.constants:
             raise ShapeError(f"the graph has no constant {name!r}")
-        held = self._constants[name]
+        held = self.store.held[name]
         size = int(data.byteLength) if hasattr(data, "byteLength") else memoryview(data).nbytes
-        if offset % 4 or offset + size > held.nbytes:
+        if offset % 4 or offset + size > held.spec.nbytes:
             raise ShapeError(
                 f"constant {name!r}: {size} bytes at byte {offset}, expected to end within"
-                f" {held.nbytes} ({self.graph.constants[name].spec}) and start at a multiple of 4"
+                f" {held.spec.nbytes} ({held.spec}) and start at a multiple of 4"
             )
         self._backend.write(held.buffer, data, offset)
         held.filled += size
 
+    def set(self, **symints: int) -> None:
+        for name, number in symints.items():
+            self.graph.check_symint(name, number)
+        self.store.values.update({n: int(v) for n, v in symints.items()})
+
+    def get(self, symint: str) -> int:
+        self.graph.check_symint(symint, self.store.values.get(symint, 0))
+        return self.store.values[symint]
+
+    def truncate(self, **symints: int) -> None:
+        for name, number in symints.items():
+            if number > (now := self.get(name)):
+                raise ShapeError(f"truncate: {name} = {number} is beyond the present {now}")
+        self.set(**symints)
+
     async def run(self, **inputs: ArrayLike) -> dict[str, Array]:
-        arrays, env = self.graph.bind(inputs)
-        empty = [
-            n for n in self.plan.constants if self._constants[n].filled < self._constants[n].nbytes
-        ]
+        return {n: a[0] for n, a in (await self.run_steps(1, **inputs)).items()}
+
+    def run_steps(self, steps: int, **inputs: ArrayLike) -> Awaitable[dict[str, Array]]:
+        arrays, sizes = self.graph.bind(inputs)
+        held = self.store.held
+        empty = [n for n in self.graph.constants if held[n].filled < held[n].spec.nbytes]
         if empty:
             raise ShapeError(f"{len(empty)} constants have no value yet: {', '.join(empty[:5])}")
-        async with self._lock:
-            writes = [Write(self.plan.inputs[n], 0, a.tobytes()) for n, a in arrays.items()]
-            resized, grids = self._resize(env)
-            shapes = {n: spec.at(env) for n, (_, spec) in self.plan.outputs.items()}
-            reads = [
-                Read(slot, int(np.prod(shapes[n])) * np.dtype(spec.dtype).itemsize)
-                for n, (slot, spec) in self.plan.outputs.items()
-            ]
-            data = await self._recording.run([*writes, *resized], grids, reads)
+        env = {n: self.store.values[n] for n in self.graph.symints} | sizes
+        check_limits(self._limits, env)
+        last, after = self._advanced(env, steps)
+        writes = [Write(self.plan.leaves[n], 0, a.tobytes()) for n, a in arrays.items()]
+        writes += self._scalars(env)
+        resized, grids = self._resize(env, last)
+        reads = [
+            Read(slot, math.prod(spec.at(env)) * np.dtype(spec.dtype).itemsize)
+            for slot, spec in self.plan.outputs.values()
+        ]
+        data = self._recording.submit([*writes, *resized], grids, reads, steps)
+        # What the GPU has made of the scalars by now, as far as later submissions can tell.
+        live = {n: v for n, v in after.items() if n in self.graph.symints}
+        self.store.values.update(live)
+        self.store.written.update((n, live[n]) for n in self.plan.advances)
+        return self._outputs(data, steps, env)
+
+    def _advanced(self, env: dict[str, int], steps: int) -> tuple[dict[str, int], dict[str, int]]:
+        """The sizes of the last step, and those after it; checks every step on the way."""
+        if steps < 1:
+            raise ShapeError(f"steps is {steps}, expected at least 1")
+        last = after = env
+        for step in range(steps):
+            last = after
+            if step:
+                check_limits(self._limits, last)
+            after = last | {n: value(d, last) for n, d in self.plan.advances.items()}
+        if steps > 1:
+            self._check_steps()
+        for name in self.plan.advances:
+            self.graph.check_symint(name, after[name])
+        return last, after
+
+    def _check_steps(self) -> None:
+        """Several steps in one submission: what moves between them must be known to the GPU."""
+        moving = self.plan.advances.keys()
+        for step in self.plan.steps:
+            if found := moving & step.uniform_symbols:
+                raise ShapeError(
+                    f"{step.label}: its uniform depends on {', '.join(found)}, which moves from"
+                    " step to step; only what kernels read from the scalar's buffer can"
+                )
+        for name, t in self.graph.scalars.items():
+            if name not in moving and moving & {s.name for s in symbols(t.dim)}:
+                raise ShapeError(f"the scalar {name} would have to be written between steps")
+
+    def _scalars(self, env: dict[str, int]) -> list[Write]:
+        """The scalars whose buffers hold something else than their values."""
+        writes = []
+        for name, t in self.graph.scalars.items():
+            if self.store.written.get(name) != (live := value(t.dim, env)):
+                self.store.written[name] = live
+                writes.append(Write(self.plan.leaves[name], 0, struct.pack("<i", live)))
+        return writes
+
+    def _resize(
+        self, env: dict[str, int], last: dict[str, int]
+    ) -> tuple[list[Write], list[tuple[int, Workgroups]]]:
+        """Uniforms and grids of just the steps that depend on a size that changed.
+
+        Uniforms are those of `env`; grids cover all steps from `env` to `last`.
+        """
+        changed = {n for n in env if self._env.get(n) != last[n] or env[n] != last[n]}
+        self._env = last
+        writes, grids = [], []
+        for i, step in enumerate(self.plan.steps if changed else ()):
+            if changed & step.symbols:
+                self.hooks += 1
+                if step.uniform and changed & step.uniform_symbols:
+                    uniforms = len(self._buffers) - 1
+                    writes.append(Write(uniforms, step.uniform[0], step.pack(env)))
+                ends = step.workgroups(env), step.workgroups(last)
+                x, y, z = (max(pair) for pair in zip(*ends, strict=True))
+                grids.append((i, (x, y, z)))
+        return writes, grids
+
+    async def _outputs(
+        self, data: Awaitable[list[bytes]], steps: int, env: dict[str, int]
+    ) -> dict[str, Array]:
+        outputs = self.plan.outputs.items()
         return {
-            n: np.frombuffer(d, spec.dtype).reshape(shapes[n])
-            for d, (n, (_, spec)) in zip(data, self.plan.outputs.items(), strict=True)
+            n: np.frombuffer(d, spec.dtype).reshape(steps, *spec.at(env))
+            for d, (n, (_, spec)) in zip(await data, outputs, strict=True)
         }
 
-    def _resize(self, env: dict[str, int]) -> tuple[list[Write], list[tuple[int, Workgroups]]]:
-        """Uniforms and grids of just the steps that depend on a size that changed."""
-        changed = {n for n, v in env.items() if self._env.get(n) != v}
-        self._env = env
-        writes, grids = [], []
-        if changed:
-            for i, step in enumerate(self.plan.steps):
-                if changed & step.symbols:
-                    if step.uniform:
-                        uniforms = len(self._buffers) - 1
-                        writes.append(Write(uniforms, step.uniform[0], step.pack(env)))
-                    grids.append((i, step.workgroups(env)))
-        return writes, grids
+    def state(self, name: str) -> State:
+        if name not in self.graph.states:
+            raise ShapeError(f"the graph has no state {name!r}; it has {list(self.graph.states)}")
+        return State(self._backend, name, self.store.held[name])
+
+    def reset(self) -> None:
+        for name in self.graph.states:
+            held = self.store.held[name]
+            self._backend.copy(None, held.buffer, held.spec.nbytes)
+        self.store.values.update((n, s.min) for n, s in self.graph.symints.items())
+
+    def snapshot(self) -> Snapshot:
+        copies = {}
+        for name in self.graph.states:
+            held = self.store.held[name]
+            copies[name] = self._backend.alloc(held.spec.nbytes, label=f"snapshot of {name}")
+            self._backend.copy(held.buffer, copies[name], held.spec.nbytes)
+        values = {n: self.store.values[n] for n in self.graph.symints}
+        return Snapshot(self._backend, copies, values)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        if snapshot.states.keys() != self.graph.states.keys():
+            raise ShapeError(
+                f"the snapshot holds {list(snapshot.states)}, this session {list(self.graph.states)}"
+            )
+        for name, copied in snapshot.states.items():
+            held = self.store.held[name]
+            self._backend.copy(copied, held.buffer, held.spec.nbytes)
+        self.set(**snapshot.values)
 
     def destroy(self) -> None:
         self._recording.destroy()
-        shared = set()
-        for held in self._constants.values():
-            held.sessions -= 1
-            if held.sessions:
-                shared.add(id(held.buffer))
-        for buffer in self._buffers:
-            if id(buffer) not in shared:
+        for slot, buffer in zip(self.plan.slots, self._buffers, strict=False):
+            if slot.role in ("input", "output", "work"):
                 self._backend.free(buffer)
+        self._backend.free(self._buffers[-1])
+        for name, slot_number in self.plan.leaves.items():
+            if self.plan.slots[slot_number].role != "input":
+                self.store.release(self._backend, name)
 
 
-class _Constant:
-    """A weight's buffer, which sessions may share."""
+@dataclass
+class _Held:
+    """A leaf's buffer, which sessions may share."""
 
-    def __init__(self, buffer: Any, nbytes: int) -> None:
-        self.buffer = buffer
-        self.nbytes = nbytes
-        self.filled = 0
-        self.sessions = 0  # that use it; the last one frees it
+    buffer: Buffer
+    spec: Spec
+    filled: int = 0
+    sessions: int = 0  # that use it; the last one frees it
+
+
+class Store:
+    """What sessions share: buffers of constants, states and scalars, and the scalars' values."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, _Held] = {}
+        self.values: dict[str, int] = {}  # symints
+        self.written: dict[str, int] = {}  # what each scalar's buffer holds
+
+    def buffer(self, backend: Backend, name: str, spec: Spec) -> Buffer:
+        """The leaf's buffer, made when it is first asked for."""
+        if name not in self.held:
+            self.held[name] = _Held(backend.alloc(spec.nbytes, label=name), spec)
+        held = self.held[name]
+        if held.spec != spec:
+            raise ShapeError(f"{name!r} is {spec}; the session it is shared with has {held.spec}")
+        held.sessions += 1
+        return held.buffer
+
+    def release(self, backend: Backend, name: str) -> None:
+        """Count a session off; the buffer goes with the last."""
+        held = self.held[name]
+        held.sessions -= 1
+        if not held.sessions:
+            backend.free(held.buffer)
+            del self.held[name]
+            self.written.pop(name, None)
+
+
+@dataclass(frozen=True)
+class State:
+    """A named buffer that outlives a run."""
+
+    backend: Backend
+    name: str
+    held: _Held
+
+    async def read(self) -> Array:
+        """Its contents."""
+        data = await self.backend.read(self.held.buffer, self.held.spec.nbytes)
+        return np.frombuffer(data, self.held.spec.dtype).reshape(self.held.spec.at({}))
+
+    def write(self, array: ArrayLike) -> None:
+        """Replace its contents; the shape must be the state's."""
+        data = np.ascontiguousarray(array, self.held.spec.dtype)
+        if data.shape != self.held.spec.shape:
+            raise ShapeError(
+                f"state {self.name!r} is {self.held.spec}, got an array {list(data.shape)}"
+            )
+        self.backend.write(self.held.buffer, data)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Copies of a session's states, on the device, and its symints."""
+
+    backend: Backend
+    states: dict[str, Buffer]
+    values: dict[str, int]
+
+    def destroy(self) -> None:
+        """Free the copies."""
+        for buffer in self.states.values():
+            self.backend.free(buffer)

@@ -11,7 +11,7 @@ call through the FFI whatever the number of dispatches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,13 +57,19 @@ class Read:
 class Recording(Protocol):
     """Dispatches ready to be replayed."""
 
-    async def run(
+    def submit(
         self,
         writes: Sequence[Write],
         grids: Sequence[tuple[int, Workgroups]],
         reads: Sequence[Read],
-    ) -> list[bytes]:
-        """Write, set changed grids (step index, workgroups), run every dispatch, read."""
+        times: int = 1,
+    ) -> Awaitable[list[bytes]]:
+        """Write, set changed grids (step index, workgroups), run every dispatch `times` times.
+
+        Everything is on its way when this returns, in one submission; awaiting the result gives
+        for each read its bytes after each of the times, one after the other. Several submissions
+        may be awaited late.
+        """
 
     def destroy(self) -> None:
         """Free what the recording holds (not the buffers)."""
@@ -82,6 +88,9 @@ class Backend(Protocol):
 
     async def read(self, buffer: Buffer, nbytes: int, offset: int = 0) -> bytes:
         """The buffer's bytes once everything queued before has run."""
+
+    def copy(self, source: Buffer | None, target: Buffer, nbytes: int) -> None:
+        """Queue a copy of `nbytes`, rounded up to 4; of zeros without a source."""
 
     async def compile(self, kernels: Sequence[Kernel]) -> list[Pipeline]:
         """Pipelines for `kernels`: each made once, in parallel where the platform can."""

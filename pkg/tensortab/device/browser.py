@@ -126,6 +126,9 @@ class BrowserBackend:
         data: bytes = (await self._guard(self.js.read(self.gpu, buffer, offset, nbytes))).to_bytes()
         return data
 
+    def copy(self, source: Buffer | None, target: Buffer, nbytes: int) -> None:
+        self.js.copy(self.gpu, source, target, round_up(nbytes, 4))
+
     async def compile(self, kernels: Sequence[Kernel]) -> list[Pipeline]:
         new = [k for k in dict.fromkeys(kernels) if k not in self._pipelines]
         made = await asyncio.gather(*map(self._compile, new))
@@ -181,24 +184,34 @@ class BrowserRecording:
         self._backend = backend
         self._js = recording
 
-    async def run(
+    def submit(
         self,
         writes: Sequence[Write],
         grids: Sequence[tuple[int, Workgroups]],
         reads: Sequence[Read],
-    ) -> list[bytes]:
+        times: int = 1,
+    ) -> Awaitable[list[bytes]]:
         """Three calls through the FFI: the bytes to write, the replay, the bytes read."""
         places = {
             "writes": [(w.slot, w.offset, len(w.data)) for w in writes],
             "grids": grids,
             "reads": [(r.slot, r.nbytes) for r in reads],
+            "times": times,
         }
         # A string crosses for nothing; a list of tuples would be a proxy for each.
         running = self._js.run(to_js(b"".join(w.data for w in writes)), json.dumps(places))
-        done = await self._backend._guard(running)  # noqa: SLF001
-        data = done.to_bytes()
-        ends = accumulate((round_up(r.nbytes, 4) for r in reads), initial=0)
-        return [data[at : at + r.nbytes] for at, r in zip(ends, reads, strict=False)]
+        return self._result(running, reads, times)
+
+    async def _result(
+        self, running: Awaitable[Any], reads: Sequence[Read], times: int
+    ) -> list[bytes]:
+        data = (await self._backend._guard(running)).to_bytes()  # noqa: SLF001
+        sizes = [round_up(r.nbytes, 4) for r in reads]
+        starts = accumulate((times * size for size in sizes), initial=0)
+        return [
+            b"".join(data[at + i * size : at + i * size + r.nbytes] for i in range(times))
+            for at, size, r in zip(starts, sizes, reads, strict=False)
+        ]
 
     def destroy(self) -> None:
         self._js.destroy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import wgpu
@@ -73,6 +73,14 @@ class NativeBackend:
     async def read(self, buffer: Buffer, nbytes: int, offset: int = 0) -> bytes:
         data = self.gpu.queue.read_buffer(buffer, offset, round_up(nbytes, 4))
         return bytes(data[:nbytes])
+
+    def copy(self, source: Buffer | None, target: Buffer, nbytes: int) -> None:
+        encoder = self.gpu.create_command_encoder()
+        if source is None:
+            encoder.clear_buffer(target, 0, round_up(nbytes, 4))
+        else:
+            encoder.copy_buffer_to_buffer(source, 0, target, 0, round_up(nbytes, 4))
+        self.gpu.queue.submit([encoder.finish()])
 
     async def compile(self, kernels: Sequence[Kernel]) -> list[Pipeline]:
         new = [k for k in dict.fromkeys(kernels) if k not in self._pipelines]
@@ -149,34 +157,53 @@ class NativeRecording:
         self._steps = [(pipelines[s.pipeline], g) for s, g in zip(steps, groups, strict=True)]
         self._grids = [s.grid for s in steps]
 
-    async def run(
+    def submit(
         self,
         writes: Sequence[Write],
         grids: Sequence[tuple[int, Workgroups]],
         reads: Sequence[Read],
-    ) -> list[bytes]:
+        times: int = 1,
+    ) -> Awaitable[list[bytes]]:
         for w in writes:
             self._gpu.queue.write_buffer(self._buffers[w.slot], w.offset, _padded(w.data))
         for i, grid in grids:
             self._grids[i] = grid
+        sizes = [round_up(r.nbytes, 4) for r in reads]
+        staging = self._gpu.create_buffer(
+            size=max(times * sum(sizes), 4), usage=wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST
+        )
         encoder = self._gpu.create_command_encoder()
-        run = encoder.begin_compute_pass()
-        for (pipeline, group), grid in zip(self._steps, self._grids, strict=True):
-            run.set_pipeline(pipeline)
-            run.set_bind_group(0, group)
-            run.dispatch_workgroups(*grid)
-        run.end()
+        for time in range(times):
+            run = encoder.begin_compute_pass()
+            for (pipeline, group), grid in zip(self._steps, self._grids, strict=True):
+                run.set_pipeline(pipeline)
+                run.set_bind_group(0, group)
+                run.dispatch_workgroups(*grid)
+            run.end()
+            to = 0
+            for r, size in zip(reads, sizes, strict=True):
+                if size:
+                    source = self._buffers[r.slot]
+                    encoder.copy_buffer_to_buffer(source, 0, staging, to + time * size, size)
+                to += times * size
         try:
             self._gpu.queue.submit([encoder.finish()])
         except wgpu.GPUError as e:
             raise DeviceError(f"{', '.join(dict.fromkeys(self._labels))}: {e.message}") from e
-        return [self._read(r) for r in reads]
+        return self._result(staging, reads, times)
 
-    def _read(self, read: Read) -> bytes:
-        size = round_up(read.nbytes, 4)
-        if not size:
-            return b""
-        return bytes(self._gpu.queue.read_buffer(self._buffers[read.slot], 0, size)[: read.nbytes])
+    async def _result(self, staging: Any, reads: Sequence[Read], times: int) -> list[bytes]:
+        if not any(r.nbytes for r in reads):
+            return [b"" for _ in reads]
+        staging.map_sync("READ")
+        data = bytes(staging.read_mapped())
+        staging.destroy()
+        found, at = [], 0
+        for r in reads:
+            size = round_up(r.nbytes, 4)
+            found.append(b"".join(data[at + i * size :][: r.nbytes] for i in range(times)))
+            at += times * size
+        return found
 
     def destroy(self) -> None:
         self._steps.clear()

@@ -30,6 +30,13 @@ export async function read(gpu, buffer, offset, size) {
   }
 }
 
+export function copy(gpu, source, target, size) {
+  const encoder = gpu.createCommandEncoder();
+  if (source) encoder.copyBufferToBuffer(source, 0, target, 0, size);
+  else encoder.clearBuffer(target, 0, size);
+  gpu.queue.submit([encoder.finish()]);
+}
+
 // `steps` is JSON, [[label, pipeline, slots, [offset, size] | null, [x, y, z]], …]: one string costs
 // less than thousands of small proxies. Resolves to a recording, rejects with the faulty step's label.
 export async function record(gpu, buffers, pipelines, steps) {
@@ -56,54 +63,59 @@ export async function record(gpu, buffers, pipelines, steps) {
 
 class Recording {
   constructor(gpu, buffers, steps) {
-    Object.assign(this, { gpu, buffers, steps, staging: null });
+    Object.assign(this, { gpu, buffers, steps, idle: [] });
   }
 
   // places is JSON, {writes: [[slot, offset, bytes], …] into `payload`, grids: [[step, [x, y, z]], …],
-  // reads: [[slot, bytes], …]}. Resolves to the bytes read, one after the other, each padded to 4.
+  // reads: [[slot, bytes], …], times}. Everything is submitted when this returns; it resolves to the
+  // bytes read, each read's of all times one after the other, each padded to 4.
   async run(payload, places) {
     const { gpu, buffers, steps } = this;
-    const { writes, grids, reads } = JSON.parse(places);
+    const { writes, grids, reads, times } = JSON.parse(places);
     let at = 0;
     for (const [slot, offset, bytes] of writes) {
       write(gpu, buffers[slot], offset, payload.subarray(at, at + bytes));
       at += bytes;
     }
     for (const [step, grid] of grids) steps[step].grid = grid;
+
+    const padded = reads.map(([slot, bytes]) => [buffers[slot], (bytes + 3) & ~3]);
+    const size = times * padded.reduce((sum, [, bytes]) => sum + bytes, 0);
+    const staging = size ? this.#stage(size) : null;
     const encoder = gpu.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (const { pipeline, group, grid } of steps) {
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, group);
-      pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
-    }
-    pass.end();
-    let size = 0;
-    for (const [, bytes] of reads) size += (bytes + 3) & ~3;
-    const staging = this.#stage(size);
-    let to = 0;
-    for (const [slot, bytes] of reads) {
-      encoder.copyBufferToBuffer(buffers[slot], 0, staging, to, (bytes + 3) & ~3);
-      to += (bytes + 3) & ~3;
+    for (let time = 0; time < times; time++) {
+      const pass = encoder.beginComputePass();
+      for (const { pipeline, group, grid } of steps) {
+        pass.setPipeline(pipeline);
+        pass.setBindGroup(0, group);
+        pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+      }
+      pass.end();
+      let to = 0;
+      for (const [buffer, bytes] of padded) {
+        encoder.copyBufferToBuffer(buffer, 0, staging, to + time * bytes, bytes);
+        to += times * bytes;
+      }
     }
     gpu.queue.submit([encoder.finish()]);
     if (!size) return new Uint8Array(0);
     await staging.mapAsync(1, 0, size);
     const result = new Uint8Array(staging.getMappedRange(0, size).slice());
     staging.unmap();
+    this.idle.push(staging);
     return result;
   }
 
+  // A buffer to read back through; several runs may be under way at once.
   #stage(size) {
-    if (size && (!this.staging || this.staging.size < size)) {
-      this.staging?.destroy();
-      this.staging = this.gpu.createBuffer({ size, usage: MAP_READ | COPY_DST });
-    }
-    return this.staging;
+    const found = this.idle.findIndex((buffer) => buffer.size >= size);
+    if (found >= 0) return this.idle.splice(found, 1)[0];
+    this.idle.pop()?.destroy();
+    return this.gpu.createBuffer({ size, usage: MAP_READ | COPY_DST });
   }
 
   destroy() {
-    this.staging?.destroy();
-    this.staging = null;
+    for (const buffer of this.idle) buffer.destroy();
+    this.idle = [];
   }
 }

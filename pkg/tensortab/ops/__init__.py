@@ -8,9 +8,12 @@ from .norm import l2_normalize, layer_norm, rms_norm, softmax
 from .permute import permute, reshape
 from .pool import mean_pool
 from .sdpa import sdpa
+from .state import advance, assign
 
 __all__ = [
     "add",
+    "advance",
+    "assign",
     "bmm",
     "embedding",
     "gelu",

@@ -1,0 +1,64 @@
+"""Ops that write what outlives a run.
+
+assign   state := x                    the same elements
+advance  scalar := scalar + by         on the GPU, so that several steps need no host
+"""
+
+from __future__ import annotations
+
+from ..dim import Dim, ceildiv, product
+from ..errors import ShapeError
+from ..graph import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
+from ..kernel import load
+from ..target import Target
+
+_COPY = load("strided_copy")
+_ADVANCE = load("advance")
+
+
+def _assign_shape(state: Tensor, x: Tensor) -> Spec:
+    if x.dtype != state.dtype or product(x.shape) != product(state.shape):
+        raise ShapeError(f"assign: x is {x.spec}, expected {state.spec}, the state's")
+    return state.spec
+
+
+def _assign_reference(state: Array, x: Array) -> Array:
+    return x.reshape(state.shape)
+
+
+def _assign_lower(target: Target, y: Tensor, state: Tensor, x: Tensor) -> list[Dispatch]:
+    n = product(x.shape)
+    shape = {"d0": 1, "d1": 1, "d2": 1, "d3": n}
+    strides = {"s0": 0, "s1": 0, "s2": 0, "s3": 1}
+    grid = fold(target, ceildiv(n, _COPY["WIDTH"]))
+    return [dispatch(_COPY, grid, x=x, y=y, **shape, **strides)]
+
+
+assign = Op("assign", _assign_shape, _assign_reference, _assign_lower, writes=0)
+
+
+def _advance_shape(scalar: Tensor, by: int = 1) -> Spec:
+    _ = scalar.dim
+    return scalar.spec
+
+
+def _advance_reference(scalar: Array, by: int = 1) -> Array:
+    return scalar + by
+
+
+def _advance_lower(target: Target, y: Tensor, scalar: Tensor, by: int = 1) -> list[Dispatch]:
+    return [dispatch(_ADVANCE, (1, 1, 1), scalar=y, by=by)]
+
+
+def _advance_becomes(scalar: Tensor, by: int = 1) -> Dim:
+    return scalar.dim + by
+
+
+advance = Op(
+    "advance",
+    _advance_shape,
+    _advance_reference,
+    _advance_lower,
+    writes=0,
+    becomes=_advance_becomes,
+)
