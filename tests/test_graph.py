@@ -3,7 +3,8 @@ import pytest
 
 import tensortab as tt
 from tensortab.errors import ShapeError
-from tensortab.graph import dispatch, order
+from tensortab.graph import order
+from tensortab.op import dispatch
 from tensortab.kernel import load
 
 

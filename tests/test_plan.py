@@ -5,7 +5,7 @@ import pytest
 
 import tensortab as tt
 from tensortab.errors import ShapeError
-from tensortab.graph import Op, dispatch
+from tensortab.op import Op, dispatch
 from tensortab.kernel import load
 from tensortab.plan import plan
 from tensortab.target import DEFAULT_LIMITS, Target
@@ -79,7 +79,7 @@ def test_inputs_may_be_outputs() -> None:
     g.output("y", g.input("x", (4,)))
     p = plan(g, TARGET)
     assert not p.steps
-    assert p.outputs["y"][0] == p.inputs["x"]
+    assert p.outputs["y"][0] == p.leaves["x"]
 
 
 def test_many_workgroups_fold_into_two_dimensions() -> None:

@@ -12,9 +12,23 @@ out = await session.run(x=array)      # {"y": numpy array}
 
 from . import ops, quant
 from .dim import Sym
-from .graph import Graph, Op, Spec, Tensor, evaluate
+from .evaluate import evaluate
+from .graph import Graph
+from .op import Op, Spec, Tensor
 from .session import Device, Session
 from .text.load import load
 
 __version__ = "0.1.0"
-__all__ = ["Device", "Graph", "Op", "Session", "Spec", "Sym", "Tensor", "evaluate", "load", "ops", "quant"]
+__all__ = [
+    "Device",
+    "Graph",
+    "Op",
+    "Session",
+    "Spec",
+    "Sym",
+    "Tensor",
+    "evaluate",
+    "load",
+    "ops",
+    "quant",
+]

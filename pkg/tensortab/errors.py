@@ -7,7 +7,7 @@ TensortabError
 │   └── DeviceLostError the GPU went away; open a new device and build the session again
 ├── FormatError         a file is malformed: what was read, where, and what the format asks for
 ├── UnsupportedError    a file or a request is sound, but outside what is implemented
-├── QuantizationError   weights that cannot be quantized (NaN, infinity, a row that is no whole groups)
+├── QuantizationError   weights that cannot be quantized (NaN, infinity, a row of no whole groups)
 └── SetupError          a program or a file this machine needs is missing, and how to get it
 """
 

@@ -1,158 +1,21 @@
-"""Tensors that remember how they were made, the ops that make them, and the graph of a model.
+"""The graph of a model: named leaves, outputs computed from them, states written on the way.
 
 Building a graph computes nothing and touches no weight: constants are declared by name and spec
-and filled later by whoever has the bytes. `evaluate` runs a graph on numpy; it is the definition
-every GPU result is compared with.
-
-A graph has four kinds of leaves: inputs (fed at every run), constants (weights), states (buffers
-that outlive a run: a cache, the last token) and scalars (live values, "SymInts": a dim that the
-host sets, and an int32 on the GPU that kernels read).
+and filled later by whoever has the bytes. There are four kinds of leaves: inputs (fed at every
+run), constants (weights), states (buffers that outlive a run: a cache, the last token) and scalars
+(live values, "SymInts": a dim that the host sets, and an int32 on the GPU that kernels read).
 """
 
 from __future__ import annotations
 
-import inspect
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Concatenate, Generic, Literal, ParamSpec
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from .dim import Dim, Env, Expr, Sym, ceildiv, minimum, symbols, upper, value
+from .dim import Dim, Env, Sym, symbols, value
 from .errors import ShapeError
-from .kernel import Kernel
-from .target import Target
-
-P = ParamSpec("P")
-Array = NDArray[Any]
-Limit = tuple[Dim, Dim, str]  # a live value, the most it may be, what it is
-Role = Literal["input", "constant", "state", "scalar", ""]
-Grid = tuple[Dim, Dim, Dim]
-
-
-@dataclass(frozen=True)
-class Spec:
-    """Shape and dtype (a numpy name) of a tensor; dimensions are ints or symbolic."""
-
-    shape: tuple[Dim, ...]
-    dtype: str = "float32"
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes at the largest size."""
-        return math.prod(map(upper, self.shape)) * np.dtype(self.dtype).itemsize
-
-    def at(self, env: Env) -> tuple[int, ...]:
-        """The shape at the live values of its symbols."""
-        return tuple(value(d, env) for d in self.shape)
-
-    def __str__(self) -> str:
-        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
-
-
-@dataclass(frozen=True, eq=False)
-class Tensor:
-    """A node of a graph. Leaves have a name; everything else has an op."""
-
-    spec: Spec
-    name: str = ""
-    role: Role = ""
-    op: Op[...] | None = None
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    live: Dim | None = None  # a scalar's value
-
-    @property
-    def dim(self) -> Dim:
-        """The value of a scalar, for shapes and uniforms."""
-        if self.live is None:
-            raise ShapeError(f"{self!r} is no live scalar (graph.symint, graph.scalar)")
-        return self.live
-
-    @property
-    def shape(self) -> tuple[Dim, ...]:
-        return self.spec.shape
-
-    @property
-    def dtype(self) -> str:
-        return self.spec.dtype
-
-    @property
-    def inputs(self) -> list[Tensor]:
-        """The tensors among the op's operands, in order."""
-        return [a for a in (*self.args, *self.kwargs.values()) if isinstance(a, Tensor)]
-
-    def __repr__(self) -> str:
-        return f"<{self.op.name if self.op else self.name} {self.spec}>"
-
-
-@dataclass(frozen=True)
-class Dispatch:
-    """One kernel launch: which file, which tensors and numbers, how many workgroups."""
-
-    kernel: Kernel
-    grid: Grid
-    operands: tuple[Tensor, ...]  # one per storage binding, in binding order
-    values: Mapping[str, Dim | float]  # the uniform's fields
-
-
-def dispatch(kernel: Kernel, grid: Grid, **named: Tensor | Dim | float) -> Dispatch:
-    """Launch `kernel`; every binding and every Params field is given by its name."""
-    bindings = [b.name for b in kernel.bindings]
-    if named.keys() != {*bindings, *kernel.fields}:
-        raise ShapeError(
-            f"{kernel.name}.wgsl takes {[*bindings, *kernel.fields]}, got {sorted(named)}"
-        )
-    operands = tuple(t for b in bindings if isinstance(t := named[b], Tensor))
-    values = {f: v for f in kernel.fields if not isinstance(v := named[f], Tensor)}
-    if len(operands) != len(bindings) or len(values) != len(kernel.fields):
-        raise ShapeError(f"{kernel.name}.wgsl: bindings take tensors and Params fields numbers")
-    return Dispatch(kernel, grid, operands, values)
-
-
-def fold(target: Target, workgroups: Dim) -> Grid:
-    """Lay out any number of workgroups in x and y; kernels number them x + y · num_workgroups.x.
-
-    A dispatch holds at most 65,535 workgroups a dimension; the last row may be partly past the
-    end, so kernels check.
-    """
-    most = target.workgroups
-    if upper(workgroups) <= most:
-        return workgroups, 1, 1
-    return minimum(workgroups, most), ceildiv(workgroups, most), 1
-
-
-@dataclass(frozen=True)
-class Op(Generic[P]):
-    """Three functions with one signature: what comes out, what it means, how to run it.
-
-    `shape` checks its operands and gives the result's spec, `reference` is numpy, `lower` gives
-    the dispatches that fill the output tensor it gets first; None makes the op a view, whose
-    result lies in its first operand's buffer.
-
-    An op may write one of its operands: `writes` is that operand's position, the result is its
-    new contents in the same buffer, and whoever wants the old ones has to come before. `limit`
-    gives (value, most, what) for what only live values can break. `becomes` is the live value of
-    a scalar that the op writes.
-    """
-
-    name: str
-    shape: Callable[P, Spec]
-    reference: Callable[..., Array]
-    lower: Callable[Concatenate[Target, Tensor, P], Sequence[Dispatch]] | None
-    writes: int | None = None
-    limit: Callable[P, Limit] | None = None
-    becomes: Callable[P, Dim] | None = None
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
-        spec = self.shape(*args, **kwargs)
-        return Tensor(spec, op=self, args=args, kwargs=kwargs)
-
-    @property
-    def signature(self) -> inspect.Signature:
-        return inspect.signature(self.shape)
+from .op import Array, Limit, Spec, Tensor
 
 
 class Graph:
@@ -187,12 +50,14 @@ class Graph:
         """Declare a buffer that outlives a run: zeros at first, then what ops write into it."""
         return self._leaf(self.states, Tensor(Spec(tuple(shape), dtype), name, "state"))
 
-    def symint(self, name: str, max: int, min: int = 0) -> Tensor:  # noqa: A002  # as Sym has them
+    def symint(self, name: str, max: int, min: int = 0) -> Tensor:
         """Declare a live scalar: set between runs, read by kernels, usable in shapes as `.dim`."""
         self.symints[name] = Sym(name, max, min)
         return self.scalar(self.symints[name])
 
-    def select_as_symint(self, source: Tensor, index: tuple[int, ...], name: str, max: int) -> Tensor:  # noqa: A002
+    def select_as_symint(
+        self, source: Tensor, index: tuple[int, ...], name: str, max: int
+    ) -> Tensor:
         """Declare a live scalar that every run takes from one element of an integer input."""
         if source.role != "input" or np.dtype(source.dtype).kind not in "iu":
             raise ShapeError(f"select_as_symint: {source!r} is no integer input")
@@ -259,7 +124,6 @@ class Graph:
                     f"{self.inputs[name].spec} = {list(want)} at {env}"
                 )
         return cast, env
-
 
     def check_symint(self, name: str, value: int) -> None:
         """Refuse a live value that is not declared, or out of its bounds."""
@@ -333,70 +197,3 @@ def order(outputs: Iterable[Tensor]) -> Iterator[Tensor]:
             seen.add(id(t))
             stack.append((t, True))
             stack += [(a, False) for a in reversed(t.inputs) if id(a) not in seen]
-
-
-def compute(tensor: Tensor, values: Mapping[int, Array], env: Env) -> Array:
-    """Run one op's reference on the arrays of its operands, symbolic attributes made ints."""
-
-    def concrete(a: Any) -> Any:
-        if isinstance(a, Tensor):
-            return values[id(a)]
-        if isinstance(a, Sym | Expr):
-            return value(a, env)
-        return tuple(map(concrete, a)) if isinstance(a, tuple | list) else a
-
-    assert tensor.op
-    kwargs = {k: concrete(v) for k, v in tensor.kwargs.items()}
-    result = tensor.op.reference(*map(concrete, tensor.args), **kwargs)
-    return np.asarray(result, tensor.dtype)
-
-
-def evaluate(graph: Graph, **given: ArrayLike | int) -> dict[str, Array]:
-    """Run `graph` on numpy: inputs, symints, and by name constants and states it has no value for.
-
-    States are zeros and symints their least value unless given; what the run writes is dropped
-    (`advance` gives it).
-    """
-    leaves = {n: np.asarray(a) for n, a in given.items() if n in graph.constants | graph.states}
-    live = {n: a for n, a in given.items() if n in graph.symints}
-    inputs = {n: a for n, a in given.items() if n not in leaves and n not in live}
-    return advance(graph, inputs, graph.values | leaves, live)[0]  # type: ignore[arg-type]
-
-
-def advance(
-    graph: Graph,
-    inputs: Mapping[str, ArrayLike],
-    held: Mapping[str, Array],
-    live: Mapping[str, int],
-) -> tuple[dict[str, Array], dict[str, Array], dict[str, int]]:
-    """One run on numpy: outputs, the states it leaves, and the symints it leaves."""
-    cast, env = graph.bind(inputs)
-    for name, number in live.items():
-        graph.check_symint(name, number)
-    env = {n: s.min for n, s in graph.symints.items()} | dict(live) | env
-    check_limits(graph.limits(), env)
-    values: dict[int, Array] = {}
-    states = {n: held.get(n, np.zeros(t.spec.at({}), t.dtype)) for n, t in graph.states.items()}
-    scalars = dict(env)
-    for t in graph.nodes():
-        if t.op:
-            values[id(t)] = compute(t, values, env)
-            if (leaf := buffer_of(t)).role == "state" and t.op.writes is not None:
-                states[leaf.name] = values[id(t)].reshape(leaf.spec.at({}))
-            if t.op.becomes:
-                scalars[leaf.name] = value(t.op.becomes(*t.args, **t.kwargs), env)
-        elif t.role == "scalar":
-            values[id(t)] = np.array([value(t.dim, env)], np.int32)
-        elif t.role == "constant" and t.name not in held:
-            raise ShapeError(f"the constant {t.name!r} ({t.spec}) has no value yet")
-        else:
-            values[id(t)] = {"input": cast, "constant": held, "state": states}[t.role][t.name]
-    outputs = {name: values[id(t)] for name, t in graph.outputs.items()}
-    return outputs, states, {n: scalars[n] for n in graph.symints}
-
-
-def buffer_of(t: Tensor) -> Tensor:
-    """The tensor in whose buffer `t` lies: itself, unless it is a view or written in place."""
-    while t.op and (t.op.lower is None or t.op.writes is not None):
-        t = t.args[t.op.writes or 0]
-    return t

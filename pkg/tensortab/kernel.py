@@ -37,7 +37,7 @@ UNIFORM_ALIGNMENT = (
 _BINDING = re.compile(
     r"@binding\((\d+)\)\s*var<(?:storage,\s*(read_write|read)|(uniform))>\s*(\w+)\s*:\s*([^;]+);"
 )
-_FIELD = re.compile(r"(\w+)\s*:\s*([^,\n]*?)\s*(?:,|$)", re.M)
+_FIELD = re.compile(r"(\w+)\s*:\s*([^,\n]*?)\s*(?:,|$)", re.MULTILINE)
 _KNOB = re.compile(
     r"^((?:const (?P<const>\w+)\s*:\s*(?P<type>\w+)|alias (?P<alias>\w+))\s*=\s*)(?P<value>[^;]+)"
     r"(;[ \t]*// knob)",

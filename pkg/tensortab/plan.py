@@ -16,8 +16,9 @@ from typing import Literal
 from .device import Bound, Workgroups, allocated, round_up
 from .dim import Dim, Env, Expr, Sym, symbols, value
 from .errors import ShapeError
-from .graph import Dispatch, Graph, Grid, Spec, Tensor, buffer_of
+from .graph import Graph
 from .kernel import UNIFORM_ALIGNMENT, Kernel
+from .op import Dispatch, Grid, Spec, Tensor, buffer_of
 from .target import Target
 
 Role = Literal["input", "constant", "state", "scalar", "output", "work"]
@@ -148,6 +149,8 @@ class _Planner:
             for root in {id(buffer_of(a)): buffer_of(a) for a in (*t.inputs, t)}.values():
                 if root.op and last.get(id(root), -1) <= i and id(root) not in pinned:
                     self._release(root)
+        for name, t in self.graph.outputs.items():  # they are read when all is done
+            self._check_version(f"output {name!r}", t)
         slots = tuple(Slot(n, *r) for n, r in zip(self.sizes, self.roles, strict=True))
         return Plan(
             slots,
@@ -158,14 +161,17 @@ class _Planner:
             self.uniform_bytes,
         )
 
+    def _check_version(self, reader: str, a: Tensor) -> None:
+        if self._version(a) != self.written.get(id(buffer_of(a))):
+            raise ShapeError(
+                f"{reader} reads {a!r} after {self.written[id(buffer_of(a))]!r} overwrote it;"
+                " take that op's result, a copy, or declare the effect last"
+            )
+
     def _check_order(self, t: Tensor) -> None:
         """Refuse to read what was overwritten; note what is overwritten from here on."""
         for a in t.inputs:
-            if self._version(a) != self.written.get(id(buffer_of(a))):
-                raise ShapeError(
-                    f"{t!r} reads {a!r} after {self.written[id(buffer_of(a))]!r} overwrote it;"
-                    " take that op's result, or declare the effect last"
-                )
+            self._check_version(repr(t), a)
         if t.op and t.op.writes is not None:
             leaf = buffer_of(t)
             self.written[id(leaf)] = t

@@ -17,77 +17,29 @@ import struct
 import sys
 import warnings
 from collections.abc import Awaitable
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .device import Backend, Buffer, Bytes, Read, Recording, Workgroups, Write
-from .device.reference import TARGET, ReferenceSession
+from .device import Backend, Buffer, Bytes, Layout, Read, Recording, Run, Workgroups, Write
+from .device.reference import ReferenceBackend
 from .dim import symbols, value
 from .errors import DeviceError, ShapeError
-from .graph import Array, Graph, Spec, check_limits
+from .graph import Graph, check_limits
+from .op import Array
 from .plan import Plan, largest, plan
+from .store import Snapshot, State, Store
 from .target import Target
 
 Kind = Literal["browser", "native", "reference"]
 
 
-class Session(Protocol):
-    """A compiled graph: its buffers, its live scalars, and its state between runs."""
-
-    graph: Graph
-
-    def fill(self, name: str, data: Bytes, offset: int = 0) -> None:
-        """Write a constant's bytes, or the part of them that begins at byte `offset`.
-
-        `data` is an array, bytes, or in a browser a JS Uint8Array.
-        """
-
-    def set(self, **symints: int) -> None:
-        """Give live scalars new values; out of bounds is a ShapeError and changes nothing.
-
-        The next run writes what changed and evaluates the uniforms and grids that depend on it.
-        """
-
-    def get(self, symint: str) -> int:
-        """A live scalar's value."""
-
-    def truncate(self, **symints: int) -> None:
-        """Go back: `set`, but never beyond the present values (a cache has nothing there)."""
-
-    async def run(self, **inputs: ArrayLike) -> dict[str, Array]:
-        """Compute the outputs; a symbolic dimension takes any size up to its maximum."""
-
-    def run_steps(self, steps: int, **inputs: ArrayLike) -> Awaitable[dict[str, Array]]:
-        """Run `steps` times in one submission, each from the state the one before it left.
-
-        Outputs are stacked, [steps, …]. All is submitted when this returns; await it late, and
-        the GPU never waits for the host.
-        """
-
-    def state(self, name: str) -> State:
-        """A state's contents, to read and to write."""
-
-    def reset(self) -> None:
-        """Zero every state and put every symint at its least value."""
-
-    def snapshot(self) -> Snapshot:
-        """Copy every state and symint, on the device."""
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Put a snapshot of this session (or one that shares its state) back."""
-
-    def destroy(self) -> None:
-        """Free the session's buffers."""
-
-
 class Device:
     """navigator.gpu in a browser, wgpu natively, numpy where there is neither."""
 
-    def __init__(self, backend: Backend | None) -> None:
-        self.backend = backend  # None: the numpy reference
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
 
     @classmethod
     async def open(cls, kind: Kind | None = None) -> Device:
@@ -96,20 +48,18 @@ class Device:
         Raises DeviceError where `kind` is asked for and cannot be had.
         """
         wanted = kind or ("browser" if sys.platform == "emscripten" else "native")
-        if wanted == "reference":
-            return cls(None)
         try:
             return cls(await _open(wanted))
         except (DeviceError, ImportError) as e:
             if kind:
                 raise DeviceError(f"no {kind} device: {e}") from e
             warnings.warn(f"no GPU, so numpy computes, slowly: {e}", RuntimeWarning, stacklevel=2)
-            return cls(None)
+            return cls(ReferenceBackend())
 
     @property
     def info(self) -> Target:
         """Vendor, architecture, description, and whether it is a GPU imitated on the CPU."""
-        return self.backend.target if self.backend else TARGET
+        return self.backend.target
 
     @property
     def features(self) -> frozenset[str]:
@@ -127,15 +77,12 @@ class Device:
         `share` is another session of this device: constants, states and live scalars of the same
         names are then the same buffers. So prefill and decode are two graphs over one cache.
         """
-        if not self.backend:
-            return ReferenceSession(graph, share if isinstance(share, ReferenceSession) else None)
-        store = share.store if isinstance(share, GpuSession) else Store()
-        return await GpuSession.create(self.backend, graph, plan(graph, self.info), store)
+        store = share.store if share else Store()
+        return await Session.create(self.backend, graph, plan(graph, self.info), store)
 
     def close(self) -> None:
         """Give the device back; its sessions are gone."""
-        if self.backend:
-            self.backend.close()
+        self.backend.close()
 
 
 async def _open(kind: str) -> Backend:
@@ -144,13 +91,15 @@ async def _open(kind: str) -> Backend:
         from .device.browser import BrowserBackend  # noqa: PLC0415
 
         return await BrowserBackend.open()
+    if kind == "reference":
+        return ReferenceBackend()
     from .device.native import NativeBackend  # noqa: PLC0415
 
     return NativeBackend()
 
 
-class GpuSession:
-    """A plan's buffers and its recording on a backend."""
+class Session:
+    """A compiled graph: its buffers, its live scalars, and its state between runs."""
 
     def __init__(
         self, backend: Backend, graph: Graph, made: Plan, buffers: list[Buffer], store: Store
@@ -166,9 +115,7 @@ class GpuSession:
         self._recording: Recording
 
     @classmethod
-    async def create(
-        cls, backend: Backend, graph: Graph, made: Plan, store: Store
-    ) -> GpuSession:
+    async def create(cls, backend: Backend, graph: Graph, made: Plan, store: Store) -> Session:
         compiling = asyncio.ensure_future(backend.compile(made.kernels))
         fresh = {n for n in graph.values if n not in store.held}
         leaves = graph.leaves
@@ -189,10 +136,16 @@ class GpuSession:
             if step.uniform:
                 backend.write(buffers[-1], step.pack(self._env), step.uniform[0])
         pipelines = await compiling
-        self._recording = await backend.record(buffers, pipelines, made.bound(self._env))
+        outputs = {n: slot for n, (slot, _) in made.outputs.items()}
+        layout = Layout(graph, made.leaves, outputs)
+        self._recording = await backend.record(buffers, pipelines, made.bound(self._env), layout)
         return self
 
     def fill(self, name: str, data: Bytes, offset: int = 0) -> None:
+        """Write a constant's bytes, or the part of them that begins at byte `offset`.
+
+        `data` is an array, bytes, or in a browser a JS Uint8Array.
+        """
         if name not in self.graph.constants:
             raise ShapeError(f"the graph has no constant {name!r}")
         held = self.store.held[name]
@@ -206,24 +159,36 @@ class GpuSession:
         held.filled += size
 
     def set(self, **symints: int) -> None:
+        """Give live scalars new values; out of bounds is a ShapeError and changes nothing.
+
+        The next run writes what changed and evaluates the uniforms and grids that depend on it.
+        """
         for name, number in symints.items():
             self.graph.check_symint(name, number)
         self.store.values.update({n: int(v) for n, v in symints.items()})
 
     def get(self, symint: str) -> int:
+        """A live scalar's value."""
         self.graph.check_symint(symint, self.store.values.get(symint, 0))
         return self.store.values[symint]
 
     def truncate(self, **symints: int) -> None:
+        """Go back: `set`, but never beyond the present values, where a cache holds nothing."""
         for name, number in symints.items():
             if number > (now := self.get(name)):
                 raise ShapeError(f"truncate: {name} = {number} is beyond the present {now}")
         self.set(**symints)
 
     async def run(self, **inputs: ArrayLike) -> dict[str, Array]:
+        """Compute the outputs; a symbolic dimension takes any size up to its maximum."""
         return {n: a[0] for n, a in (await self.run_steps(1, **inputs)).items()}
 
     def run_steps(self, steps: int, **inputs: ArrayLike) -> Awaitable[dict[str, Array]]:
+        """Run `steps` times in one submission, each from the state the one before it left.
+
+        Outputs are stacked, [steps, …]. All is submitted when this returns: await it late, and the
+        GPU never waits for the host.
+        """
         arrays, sizes = self.graph.bind(inputs)
         held = self.store.held
         empty = [n for n in self.graph.constants if held[n].filled < held[n].spec.nbytes]
@@ -239,7 +204,7 @@ class GpuSession:
             Read(slot, math.prod(spec.at(env)) * np.dtype(spec.dtype).itemsize)
             for slot, spec in self.plan.outputs.values()
         ]
-        data = self._recording.submit([*writes, *resized], grids, reads, steps)
+        data = self._recording.submit(Run([*writes, *resized], grids, reads, steps, env))
         # What the GPU has made of the scalars by now, as far as later submissions can tell.
         live = {n: v for n, v in after.items() if n in self.graph.symints}
         self.store.values.update(live)
@@ -315,17 +280,20 @@ class GpuSession:
         }
 
     def state(self, name: str) -> State:
+        """A state's contents, to read and to write."""
         if name not in self.graph.states:
             raise ShapeError(f"the graph has no state {name!r}; it has {list(self.graph.states)}")
         return State(self._backend, name, self.store.held[name])
 
     def reset(self) -> None:
+        """Zero every state and put every symint at its least value."""
         for name in self.graph.states:
             held = self.store.held[name]
             self._backend.copy(None, held.buffer, held.spec.nbytes)
         self.store.values.update((n, s.min) for n, s in self.graph.symints.items())
 
     def snapshot(self) -> Snapshot:
+        """Copy every state and symint, on the device."""
         copies = {}
         for name in self.graph.states:
             held = self.store.held[name]
@@ -335,9 +303,11 @@ class GpuSession:
         return Snapshot(self._backend, copies, values)
 
     def restore(self, snapshot: Snapshot) -> None:
+        """Put back a snapshot of this session, or of one that shares its states."""
         if snapshot.states.keys() != self.graph.states.keys():
             raise ShapeError(
-                f"the snapshot holds {list(snapshot.states)}, this session {list(self.graph.states)}"
+                f"the snapshot holds {list(snapshot.states)}, this session has"
+                f" {list(self.graph.states)}"
             )
         for name, copied in snapshot.states.items():
             held = self.store.held[name]
@@ -345,6 +315,7 @@ class GpuSession:
         self.set(**snapshot.values)
 
     def destroy(self) -> None:
+        """Free the session's buffers, but those that another session shares."""
         self._recording.destroy()
         for slot, buffer in zip(self.plan.slots, self._buffers, strict=False):
             if slot.role in ("input", "output", "work"):
@@ -353,78 +324,3 @@ class GpuSession:
         for name, slot_number in self.plan.leaves.items():
             if self.plan.slots[slot_number].role != "input":
                 self.store.release(self._backend, name)
-
-
-@dataclass
-class _Held:
-    """A leaf's buffer, which sessions may share."""
-
-    buffer: Buffer
-    spec: Spec
-    filled: int = 0
-    sessions: int = 0  # that use it; the last one frees it
-
-
-class Store:
-    """What sessions share: buffers of constants, states and scalars, and the scalars' values."""
-
-    def __init__(self) -> None:
-        self.held: dict[str, _Held] = {}
-        self.values: dict[str, int] = {}  # symints
-        self.written: dict[str, int] = {}  # what each scalar's buffer holds
-
-    def buffer(self, backend: Backend, name: str, spec: Spec) -> Buffer:
-        """The leaf's buffer, made when it is first asked for."""
-        if name not in self.held:
-            self.held[name] = _Held(backend.alloc(spec.nbytes, label=name), spec)
-        held = self.held[name]
-        if held.spec != spec:
-            raise ShapeError(f"{name!r} is {spec}; the session it is shared with has {held.spec}")
-        held.sessions += 1
-        return held.buffer
-
-    def release(self, backend: Backend, name: str) -> None:
-        """Count a session off; the buffer goes with the last."""
-        held = self.held[name]
-        held.sessions -= 1
-        if not held.sessions:
-            backend.free(held.buffer)
-            del self.held[name]
-            self.written.pop(name, None)
-
-
-@dataclass(frozen=True)
-class State:
-    """A named buffer that outlives a run."""
-
-    backend: Backend
-    name: str
-    held: _Held
-
-    async def read(self) -> Array:
-        """Its contents."""
-        data = await self.backend.read(self.held.buffer, self.held.spec.nbytes)
-        return np.frombuffer(data, self.held.spec.dtype).reshape(self.held.spec.at({}))
-
-    def write(self, array: ArrayLike) -> None:
-        """Replace its contents; the shape must be the state's."""
-        data = np.ascontiguousarray(array, self.held.spec.dtype)
-        if data.shape != self.held.spec.shape:
-            raise ShapeError(
-                f"state {self.name!r} is {self.held.spec}, got an array {list(data.shape)}"
-            )
-        self.backend.write(self.held.buffer, data)
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Copies of a session's states, on the device, and its symints."""
-
-    backend: Backend
-    states: dict[str, Buffer]
-    values: dict[str, int]
-
-    def destroy(self) -> None:
-        """Free the copies."""
-        for buffer in self.states.values():
-            self.backend.free(buffer)

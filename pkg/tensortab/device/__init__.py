@@ -11,11 +11,12 @@ call through the FFI whatever the number of dispatches.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import DeviceError
+from ..graph import Graph
 from ..kernel import Kernel
 from ..target import Target
 
@@ -28,7 +29,7 @@ Workgroups = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Bound:
-    """A dispatch with numbers for everything: slots of its storage bindings, its uniform's place."""
+    """A dispatch with numbers for everything: where its bindings and its uniform lie."""
 
     label: str  # op and kernel
     pipeline: int  # index into the pipelines given to `record`
@@ -54,21 +55,34 @@ class Read:
     nbytes: int
 
 
+@dataclass(frozen=True)
+class Run:
+    """One submission: write, set changed grids, run every dispatch `times` times, read."""
+
+    writes: Sequence[Write]
+    grids: Sequence[tuple[int, Workgroups]]  # step index, workgroups
+    reads: Sequence[Read]  # after each of the times
+    times: int
+    env: Mapping[str, int]  # the live sizes all this was made for
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a graph's leaves and outputs lie, for a backend that runs ops rather than kernels."""
+
+    graph: Graph
+    leaves: Mapping[str, int]  # name -> slot
+    outputs: Mapping[str, int]
+
+
 class Recording(Protocol):
     """Dispatches ready to be replayed."""
 
-    def submit(
-        self,
-        writes: Sequence[Write],
-        grids: Sequence[tuple[int, Workgroups]],
-        reads: Sequence[Read],
-        times: int = 1,
-    ) -> Awaitable[list[bytes]]:
-        """Write, set changed grids (step index, workgroups), run every dispatch `times` times.
+    def submit(self, run: Run) -> Awaitable[list[bytes]]:
+        """Put everything on its way, in one submission, before this returns.
 
-        Everything is on its way when this returns, in one submission; awaiting the result gives
-        for each read its bytes after each of the times, one after the other. Several submissions
-        may be awaited late.
+        Awaiting the result gives for each read its bytes after each of the times, one after the
+        other. Several submissions may be awaited late.
         """
 
     def destroy(self) -> None:
@@ -96,7 +110,11 @@ class Backend(Protocol):
         """Pipelines for `kernels`: each made once, in parallel where the platform can."""
 
     async def record(
-        self, buffers: Sequence[Buffer], pipelines: Sequence[Pipeline], steps: Sequence[Bound]
+        self,
+        buffers: Sequence[Buffer],
+        pipelines: Sequence[Pipeline],
+        steps: Sequence[Bound],
+        layout: Layout,
     ) -> Recording:
         """Bind every step's buffers; raises DeviceError naming the step that does not validate."""
 

@@ -27,11 +27,11 @@ from . import (
     Bound,
     Buffer,
     Bytes,
+    Layout,
     Pipeline,
     Read,
     Recording,
-    Workgroups,
-    Write,
+    Run,
     allocated,
     check_size,
     round_up,
@@ -163,7 +163,11 @@ class BrowserBackend:
             raise KernelError(f"wgsl/{kernel.name}.wgsl with {dict(kernel.knobs)}: {e}") from e
 
     async def record(
-        self, buffers: Sequence[Buffer], pipelines: Sequence[Pipeline], steps: Sequence[Bound]
+        self,
+        buffers: Sequence[Buffer],
+        pipelines: Sequence[Pipeline],
+        steps: Sequence[Bound],
+        layout: Layout,  # noqa: ARG002  # for backends that run ops
     ) -> Recording:
         rows = [(s.label, s.pipeline, s.slots, s.uniform, s.grid) for s in steps]
         made = self.js.record(self.gpu, to_js(buffers), to_js(pipelines), json.dumps(rows))
@@ -184,23 +188,17 @@ class BrowserRecording:
         self._backend = backend
         self._js = recording
 
-    def submit(
-        self,
-        writes: Sequence[Write],
-        grids: Sequence[tuple[int, Workgroups]],
-        reads: Sequence[Read],
-        times: int = 1,
-    ) -> Awaitable[list[bytes]]:
+    def submit(self, run: Run) -> Awaitable[list[bytes]]:
         """Three calls through the FFI: the bytes to write, the replay, the bytes read."""
         places = {
-            "writes": [(w.slot, w.offset, len(w.data)) for w in writes],
-            "grids": grids,
-            "reads": [(r.slot, r.nbytes) for r in reads],
-            "times": times,
+            "writes": [(w.slot, w.offset, len(w.data)) for w in run.writes],
+            "grids": run.grids,
+            "reads": [(r.slot, r.nbytes) for r in run.reads],
+            "times": run.times,
         }
         # A string crosses for nothing; a list of tuples would be a proxy for each.
-        running = self._js.run(to_js(b"".join(w.data for w in writes)), json.dumps(places))
-        return self._result(running, reads, times)
+        running = self._js.run(to_js(b"".join(w.data for w in run.writes)), json.dumps(places))
+        return self._result(running, run.reads, run.times)
 
     async def _result(
         self, running: Awaitable[Any], reads: Sequence[Read], times: int

@@ -15,11 +15,11 @@ from . import (
     Bound,
     Buffer,
     Bytes,
+    Layout,
     Pipeline,
     Read,
     Recording,
-    Workgroups,
-    Write,
+    Run,
     allocated,
     check_size,
     round_up,
@@ -114,7 +114,11 @@ class NativeBackend:
             ) from e
 
     async def record(
-        self, buffers: Sequence[Buffer], pipelines: Sequence[Pipeline], steps: Sequence[Bound]
+        self,
+        buffers: Sequence[Buffer],
+        pipelines: Sequence[Pipeline],
+        steps: Sequence[Bound],
+        layout: Layout,  # noqa: ARG002  # for backends that run ops
     ) -> Recording:
         groups = [self._group(s, buffers, pipelines[s.pipeline]) for s in steps]
         return NativeRecording(self.gpu, buffers, pipelines, steps, groups)
@@ -157,40 +161,35 @@ class NativeRecording:
         self._steps = [(pipelines[s.pipeline], g) for s, g in zip(steps, groups, strict=True)]
         self._grids = [s.grid for s in steps]
 
-    def submit(
-        self,
-        writes: Sequence[Write],
-        grids: Sequence[tuple[int, Workgroups]],
-        reads: Sequence[Read],
-        times: int = 1,
-    ) -> Awaitable[list[bytes]]:
-        for w in writes:
+    def submit(self, run: Run) -> Awaitable[list[bytes]]:
+        for w in run.writes:
             self._gpu.queue.write_buffer(self._buffers[w.slot], w.offset, _padded(w.data))
-        for i, grid in grids:
+        for i, grid in run.grids:
             self._grids[i] = grid
-        sizes = [round_up(r.nbytes, 4) for r in reads]
+        sizes = [round_up(r.nbytes, 4) for r in run.reads]
         staging = self._gpu.create_buffer(
-            size=max(times * sum(sizes), 4), usage=wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST
+            size=max(run.times * sum(sizes), 4),
+            usage=wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST,
         )
         encoder = self._gpu.create_command_encoder()
-        for time in range(times):
-            run = encoder.begin_compute_pass()
+        for time in range(run.times):
+            sweep = encoder.begin_compute_pass()
             for (pipeline, group), grid in zip(self._steps, self._grids, strict=True):
-                run.set_pipeline(pipeline)
-                run.set_bind_group(0, group)
-                run.dispatch_workgroups(*grid)
-            run.end()
+                sweep.set_pipeline(pipeline)
+                sweep.set_bind_group(0, group)
+                sweep.dispatch_workgroups(*grid)
+            sweep.end()
             to = 0
-            for r, size in zip(reads, sizes, strict=True):
+            for r, size in zip(run.reads, sizes, strict=True):
                 if size:
                     source = self._buffers[r.slot]
                     encoder.copy_buffer_to_buffer(source, 0, staging, to + time * size, size)
-                to += times * size
+                to += run.times * size
         try:
             self._gpu.queue.submit([encoder.finish()])
         except wgpu.GPUError as e:
             raise DeviceError(f"{', '.join(dict.fromkeys(self._labels))}: {e.message}") from e
-        return self._result(staging, reads, times)
+        return self._result(staging, run.reads, run.times)
 
     async def _result(self, staging: Any, reads: Sequence[Read], times: int) -> list[bytes]:
         if not any(r.nbytes for r in reads):

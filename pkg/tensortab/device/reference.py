@@ -1,95 +1,107 @@
-"""A compiled graph on numpy: the definition, and the fallback where no adapter is.
+"""Backend on numpy: a compiled graph runs the ops' reference functions instead of kernels.
 
-Slow, and honest about it: `Device.open` warns when it has to fall back to this.
+The definition, and the fallback where no adapter is. Slow, and honest about it: `Device.open` warns
+when it has to fall back to this. Buffers are bytes; everything about sessions (states, live
+scalars, several steps a submission) is what it is on a GPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
-from ..errors import ShapeError
-from ..graph import Array, Graph, advance
+from ..evaluate import advance
+from ..kernel import Kernel
+from ..op import Array, Spec
 from ..target import Target
-from . import Bytes
-
-TARGET = Target("reference", "numpy", "", "numpy reference", software=True)
+from . import Bound, Buffer, Bytes, Layout, Pipeline, Recording, Run, allocated
 
 
-@dataclass
-class Held:
-    """What sessions share: constants and states by name, and the symints' values."""
+class ReferenceBackend:
+    """numpy."""
 
-    arrays: dict[str, Array] = field(default_factory=dict)
-    values: dict[str, int] = field(default_factory=dict)
+    target = Target("reference", "numpy", "", "numpy reference", software=True)
 
+    def alloc(self, nbytes: int, *, uniform: bool = False, label: str = "") -> Buffer:  # noqa: ARG002
+        return np.zeros(allocated(nbytes), np.uint8)
 
-class ReferenceSession:
-    """The reference functions of a graph's ops, with a session's face."""
-
-    def __init__(self, graph: Graph, share: ReferenceSession | None = None) -> None:
-        self.graph = graph
-        self.held = share.held if share else Held()
-        for name, array in graph.values.items():
-            self.held.arrays.setdefault(name, array)
-        for name, leaf in graph.states.items():
-            self.held.arrays.setdefault(name, np.zeros(leaf.spec.at({}), leaf.dtype))
-        for name, sym in graph.symints.items():
-            self.held.values.setdefault(name, sym.min)
-
-    def fill(self, name: str, data: Bytes, offset: int = 0) -> None:
-        if name not in self.graph.constants:
-            raise ShapeError(f"the graph has no constant {name!r}")
-        spec = self.graph.constants[name].spec
-        array = self.held.arrays.setdefault(name, np.zeros(spec.at({}), spec.dtype))
+    def write(self, buffer: Buffer, data: Bytes, offset: int = 0) -> None:
         raw = data.to_bytes() if hasattr(data, "to_bytes") else memoryview(data).cast("B")
-        array.reshape(-1).view(np.uint8)[offset : offset + len(raw)] = np.frombuffer(raw, np.uint8)
+        buffer[offset : offset + len(raw)] = np.frombuffer(raw, np.uint8)
 
-    def set(self, **symints: int) -> None:
-        for name, number in symints.items():
-            self.graph.check_symint(name, number)
-        self.held.values.update(symints)
+    async def read(self, buffer: Buffer, nbytes: int, offset: int = 0) -> bytes:
+        return bytes(buffer[offset : offset + nbytes])
 
-    def get(self, symint: str) -> int:
-        self.graph.check_symint(symint, self.held.values.get(symint, 0))
-        return self.held.values[symint]
+    def copy(self, source: Buffer | None, target: Buffer, nbytes: int) -> None:
+        target[:nbytes] = 0 if source is None else source[:nbytes]
 
-    async def run(self, **inputs: ArrayLike) -> dict[str, Array]:
-        live = {n: self.held.values[n] for n in self.graph.symints}
-        outputs, states, live = advance(self.graph, inputs, self.held.arrays, live)
+    async def compile(self, kernels: Sequence[Kernel]) -> list[Pipeline]:
+        return [None for _ in kernels]
+
+    async def record(
+        self,
+        buffers: Sequence[Buffer],
+        pipelines: Sequence[Pipeline],  # noqa: ARG002  # ops, not kernels, run here
+        steps: Sequence[Bound],  # noqa: ARG002
+        layout: Layout,
+    ) -> Recording:
+        return ReferenceRecording(buffers, layout)
+
+    def free(self, buffer: Buffer) -> None:
+        """Numpy frees what nobody holds."""
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+class ReferenceRecording:
+    """A graph and the buffers its leaves and outputs lie in."""
+
+    def __init__(self, buffers: Sequence[NDArray[np.uint8]], layout: Layout) -> None:
+        self._buffers = buffers
+        self._layout = layout
+
+    def submit(self, run: Run) -> Awaitable[list[bytes]]:
+        for w in run.writes:
+            self._buffers[w.slot][w.offset : w.offset + len(w.data)] = np.frombuffer(
+                w.data, np.uint8
+            )
+        found: list[list[bytes]] = [[] for _ in run.reads]
+        for _ in range(run.times):
+            self._step(dict(run.env))
+            for rows, r in zip(found, run.reads, strict=True):
+                rows.append(bytes(self._buffers[r.slot][: r.nbytes]))
+        return _ready([b"".join(rows) for rows in found])
+
+    def _step(self, env: dict[str, int]) -> None:
+        graph, places = self._layout.graph, self._layout.leaves
+        env |= {n: int(self._leaf(n, graph.scalars[n].spec, env)[0]) for n in graph.symints}
+        inputs = {n: self._leaf(n, t.spec, env) for n, t in graph.inputs.items()}
+        held = {n: self._leaf(n, t.spec, env) for n, t in (graph.constants | graph.states).items()}
+        live = {n: env[n] for n in graph.symints}
+        outputs, states, live = advance(graph, inputs, held, live)
+        for name, array in outputs.items():
+            self._store(self._layout.outputs[name], array)
+        for name, array in states.items():
+            self._store(places[name], array)
         for name, number in live.items():
-            self.graph.check_symint(name, number)
-        self.held.arrays.update(states)
-        self.held.values.update(live)
-        return outputs
+            self._store(places[name], np.array([number], np.int32))
 
-    def run_steps(self, steps: int, **inputs: ArrayLike) -> Awaitable[dict[str, Array]]:
-        return self._run_steps(steps, inputs)
+    def _leaf(self, name: str, spec: Spec, env: dict[str, int]) -> Array:
+        shape = spec.at(env)
+        nbytes = int(np.prod(shape)) * np.dtype(spec.dtype).itemsize
+        raw = self._buffers[self._layout.leaves[name]][:nbytes]
+        return raw.copy().view(spec.dtype).reshape(shape)
 
-    async def _run_steps(self, steps: int, inputs: dict[str, ArrayLike]) -> dict[str, Array]:
-        if steps < 1:
-            raise ShapeError(f"steps is {steps}, expected at least 1")
-        rows = [await self.run(**inputs) for _ in range(steps)]
-        return {n: np.stack([row[n] for row in rows]) for n in rows[0]}
-
-    def state(self, name: str) -> ReferenceState:
-        if name not in self.graph.states:
-            raise ShapeError(f"the graph has no state {name!r}; it has {list(self.graph.states)}")
-        return ReferenceState(self.held, name)
-
-    def reset(self) -> None:
-        for name in self.graph.states:
-            self.held.arrays[name] = np.zeros_like(self.held.arrays[name])
-        self.held.values.update((n, s.min) for n, s in self.graph.symints.items())
-
-    def snapshot(self) -> ReferenceSnapshot:
-        return ReferenceSnapshot(
-            {n: self.held.arrays[n].copy() for n in self.graph.states},
-            {n: self.held.values[n] for n in self.graph.symints},
-        )
+    def _store(self, slot: int, array: Array) -> None:
+        raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        self._buffers[slot][: len(raw)] = raw
 
     def destroy(self) -> None:
-        """The arrays go with whoever holds them."""
+        """The buffers are the session's."""
+
+
+async def _ready(data: list[bytes]) -> list[bytes]:
+    return data

@@ -17,7 +17,8 @@ from typing import Any
 
 from ..dim import Dim
 from ..errors import FormatError, UnsupportedError
-from ..graph import Graph, Tensor
+from ..graph import Graph
+from ..op import Tensor
 from ..ops import add, embedding, gelu, l2_normalize, layer_norm, mean_pool, mul, permute, reshape
 from ..ops.sdpa import sdpa
 from ..quant.recipe import Format, Recipe
@@ -75,8 +76,10 @@ class Config:
 
 
 def default_recipe(config: Config) -> Recipe:
-    """Four bits, and eight where they help most: values, attention outputs, the later layers' first
-    feed-forward matrix. Queries and keys hardly notice four. bench/quality.py has the measurements.
+    """Four bits, and eight where they help most.
+
+    That is values, attention outputs and the later layers' first feed-forward matrix; queries and
+    keys hardly notice four. bench/quality.py has the measurements.
     """
     later = "|".join(map(str, range(config.layers // 2, config.layers)))
     sensitive = rf"self\.value|attention\.output|layer\.({later})\.intermediate"
@@ -130,5 +133,3 @@ def _layer(w: Weights, x: Tensor, masked: Tensor, name: str, config: Config) -> 
     inner = gelu(w.linear(x, f"{name}.intermediate.dense", config.intermediate))
     outer = w.linear(inner, f"{name}.output.dense", config.hidden)
     return _norm(w, add(outer, x), f"{name}.output.LayerNorm", config)
-
-

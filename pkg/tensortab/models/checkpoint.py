@@ -15,7 +15,8 @@ import numpy as np
 
 from ..dim import Dim
 from ..errors import FormatError
-from ..graph import Graph, Spec, Tensor
+from ..graph import Graph
+from ..op import Spec, Tensor
 from ..ops import linear as float_linear
 from ..ops import linear_q4gsw, linear_q8gsw
 from ..quant.recipe import Recipe
@@ -41,7 +42,7 @@ class Weights:
         return self.graph.constant(self.prefix + name, Spec(shape))
 
     def linear(self, x: Tensor, name: str, n: int, *, bias: bool = True) -> Tensor:
-        """x · Wᵀ (+ bias) with `NAME.weight` [n, K] and `NAME.bias` [n]; K is x's last dimension."""
+        """The product x · Wᵀ (+ bias) with `NAME.weight` [n, K] and `NAME.bias` [n]."""
         k: Dim = x.shape[-1]
         assert isinstance(k, int)
         weight = f"{self.prefix}{name}.weight"
@@ -67,9 +68,7 @@ class Weights:
         total = sum(size * self.recipe.format(name).bits for name, size in sizes.items())
         return total / max(sum(sizes.values()), 1) if sizes else 32.0
 
-    async def fill(
-        self, session: Session, file: File, progress: Progress | None = None
-    ) -> None:
+    async def fill(self, session: Session, file: File, progress: Progress | None = None) -> None:
         """Read every constant of the graph from `file`; FormatError for a missing or odd tensor."""
         wanted = {
             n: t.spec.at({})
@@ -90,7 +89,8 @@ class Weights:
         for name, shape in wanted.items():
             if name not in file.tensors:
                 raise FormatError(
-                    f"{file.source.name}: there is no tensor {name!r}, which the model's config asks for"
+                    f"{file.source.name}: there is no tensor {name!r}, which the model's config"
+                    " asks for"
                 )
             if tuple(file.tensors[name].shape) != shape:
                 raise FormatError(

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..dim import ceildiv, product
 from ..errors import UnsupportedError
-from ..graph import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..kernel import load
+from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..target import Target
 from .layout import broadcast, float32, fold4, require_float32, strides_in
 

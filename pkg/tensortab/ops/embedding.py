@@ -11,8 +11,8 @@ import numpy as np
 
 from ..dim import ceildiv, product
 from ..errors import ShapeError
-from ..graph import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..kernel import load
+from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..target import Target
 
 _KERNEL = load("embedding")

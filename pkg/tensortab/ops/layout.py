@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..dim import Dim, product
 from ..errors import ShapeError, UnsupportedError
-from ..graph import Array, Tensor
+from ..op import Array, Tensor
 
 Shape = tuple[Dim, ...]
 

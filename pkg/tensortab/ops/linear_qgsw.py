@@ -24,8 +24,8 @@ import numpy as np
 
 from ..dim import Dim, ceildiv, upper
 from ..errors import ShapeError, UnsupportedError
-from ..graph import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..kernel import Kernel, load
+from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..quant import q4gsw, q8gsw
 from ..target import Target
 from .layout import float32, require_float32, require_strategy, require_vector, rows_of

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..dim import ceildiv
 from ..errors import ShapeError
-from ..graph import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..kernel import Kernel, load
+from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..target import Target
 from .layout import float32, require_float32, require_vector, rows_of
 

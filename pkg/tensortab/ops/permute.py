@@ -10,8 +10,8 @@ import numpy as np
 
 from ..dim import Dim, ceildiv, product
 from ..errors import ShapeError
-from ..graph import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..kernel import load
+from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..target import Target
 from .layout import contiguous, fold4
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..dim import ceildiv
 from ..errors import ShapeError
-from ..graph import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..kernel import load
+from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..target import Target
 from .layout import float32, require_float32
 

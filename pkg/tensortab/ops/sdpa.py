@@ -5,7 +5,7 @@ Vaswani et al., arXiv 1706.03762. A composite of bmm, mul, add and softmax.
 
 from __future__ import annotations
 
-from ..graph import Tensor
+from ..op import Tensor
 from .elementwise import add, mul
 from .matmul import bmm
 from .norm import softmax

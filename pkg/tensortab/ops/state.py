@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ..dim import Dim, ceildiv, product
 from ..errors import ShapeError
-from ..graph import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..kernel import load
+from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..target import Target
 
 _COPY = load("strided_copy")

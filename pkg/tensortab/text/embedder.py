@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..dim import Sym
-from ..graph import Array
 from ..models import bert
 from ..models.checkpoint import Progress
+from ..op import Array
 from ..quant.recipe import Recipe
 from ..session import Device, Session
 from ..weights.safetensors import File
