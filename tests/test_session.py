@@ -178,7 +178,7 @@ def test_falls_back_to_numpy_and_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     async def refuse(_kind: str) -> None:
         raise DeviceError("no adapter")
 
-    monkeypatch.setattr("tensortab.session._open", refuse)
+    monkeypatch.setattr("tensortab.runtime._open", refuse)
     with pytest.warns(RuntimeWarning, match="no GPU, so numpy computes, slowly: no adapter"):
         assert asyncio.run(tt.Device.open()).info.kind == "reference"
     with (

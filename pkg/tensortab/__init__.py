@@ -15,7 +15,8 @@ from .dim import Sym
 from .evaluate import evaluate
 from .graph import Graph
 from .op import Op, Spec, Tensor
-from .session import Device, Session
+from .runtime import Device
+from .session import Session
 from .text.load import load
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""A device, and a plan on it with its buffers: compile once, run many times.
+"""A plan on a device with its buffers: compile once, run many times.
 
     device = await Device.open()
     session = await device.compile(graph)
@@ -13,89 +13,25 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import struct
 import sys
 import warnings
-from collections.abc import Awaitable
-from typing import Literal
+from collections.abc import Awaitable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .device import Backend, Buffer, Bytes, Layout, Read, Recording, Run, Workgroups, Write
-from .device.reference import ReferenceBackend
 from .dim import symbols, value
-from .errors import DeviceError, ShapeError
+from .errors import ShapeError
 from .graph import Graph, check_limits
 from .op import Array
-from .plan import Plan, largest, plan
+from .plan import Plan, largest
+from .profile import Profile, rows
 from .store import Snapshot, State, Store
-from .target import Target
 
-Kind = Literal["browser", "native", "reference"]
-
-
-class Device:
-    """navigator.gpu in a browser, wgpu natively, numpy where there is neither."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-
-    @classmethod
-    async def open(cls, kind: Kind | None = None) -> Device:
-        """Open a device; without `kind` the best there is, numpy with a warning at worst.
-
-        Raises DeviceError where `kind` is asked for and cannot be had.
-        """
-        wanted = kind or ("browser" if sys.platform == "emscripten" else "native")
-        try:
-            return cls(await _open(wanted))
-        except (DeviceError, ImportError) as e:
-            if kind:
-                raise DeviceError(f"no {kind} device: {e}") from e
-            warnings.warn(f"no GPU, so numpy computes, slowly: {e}", RuntimeWarning, stacklevel=2)
-            return cls(ReferenceBackend())
-
-    @property
-    def info(self) -> Target:
-        """Vendor, architecture, description, and whether it is a GPU imitated on the CPU."""
-        return self.backend.target
-
-    @property
-    def features(self) -> frozenset[str]:
-        """WebGPU features, of those this package uses."""
-        return self.info.features
-
-    @property
-    def limits(self) -> dict[str, int]:
-        """WebGPU limits, of those this package uses."""
-        return dict(self.info.limits)
-
-    async def compile(self, graph: Graph, *, share: Session | None = None) -> Session:
-        """Plan `graph`, compile its kernels, allocate and bind its buffers.
-
-        `share` is another session of this device: constants, states and live scalars of the same
-        names are then the same buffers. So prefill and decode are two graphs over one cache.
-        """
-        store = share.store if share else Store()
-        return await Session.create(self.backend, graph, plan(graph, self.info), store)
-
-    def close(self) -> None:
-        """Give the device back; its sessions are gone."""
-        self.backend.close()
-
-
-async def _open(kind: str) -> Backend:
-    # Each backend imports what only its platform has.
-    if kind == "browser":
-        from .device.browser import BrowserBackend  # noqa: PLC0415
-
-        return await BrowserBackend.open()
-    if kind == "reference":
-        return ReferenceBackend()
-    from .device.native import NativeBackend  # noqa: PLC0415
-
-    return NativeBackend()
+_NO_CLOCK = "{} has no timestamp-query, so nothing is timed"
 
 
 class Session:
@@ -113,6 +49,7 @@ class Session:
         self._limits = graph.limits()
         self._env = largest(graph)  # what uniforms and grids are at
         self._recording: Recording
+        self._profiled = os.environ.get("WEBGPU_TIMESTAMP_QUERY") == "1"
 
     @classmethod
     async def create(cls, backend: Backend, graph: Graph, made: Plan, store: Store) -> Session:
@@ -181,6 +118,10 @@ class Session:
 
     async def run(self, **inputs: ArrayLike) -> dict[str, Array]:
         """Compute the outputs; a symbolic dimension takes any size up to its maximum."""
+        if self._profiled:
+            report = await self.profile(**inputs)
+            print(report, file=sys.stderr)  # noqa: T201  # what the variable asks for
+            return report.outputs
         return {n: a[0] for n, a in (await self.run_steps(1, **inputs)).items()}
 
     def run_steps(self, steps: int, **inputs: ArrayLike) -> Awaitable[dict[str, Array]]:
@@ -189,6 +130,26 @@ class Session:
         Outputs are stacked, [steps, …]. All is submitted when this returns: await it late, and the
         GPU never waits for the host.
         """
+        run = self._prepare(steps, inputs)
+        return self._read(self._recording.submit(run), run)
+
+    async def profile(self, **inputs: ArrayLike) -> Profile:
+        """Run once with every dispatch timed; where the adapter has no clock, say so and run on."""
+        run = self._prepare(1, inputs)
+        if "timestamp-query" not in self._backend.target.features:
+            warnings.warn(_NO_CLOCK.format(self._backend.target), RuntimeWarning, stacklevel=2)
+            outputs = await self._read(self._recording.submit(run), run)
+            return Profile([], {n: a[0] for n, a in outputs.items()})
+        spans, data = await self._recording.profile(run)
+        outputs = self._outputs(data, run)
+        steps = [
+            (s.op, s.kernel.name, s.workgroups(run.env), s.kernel.workgroup)
+            for s in self.plan.steps
+        ]
+        return Profile(rows(steps, spans), {n: a[0] for n, a in outputs.items()})
+
+    def _prepare(self, steps: int, inputs: Mapping[str, ArrayLike]) -> Run:
+        """Check everything, then move the live values on: what a submission is made of."""
         arrays, sizes = self.graph.bind(inputs)
         held = self.store.held
         empty = [n for n in self.graph.constants if held[n].filled < held[n].spec.nbytes]
@@ -204,12 +165,11 @@ class Session:
             Read(slot, math.prod(spec.at(env)) * np.dtype(spec.dtype).itemsize)
             for slot, spec in self.plan.outputs.values()
         ]
-        data = self._recording.submit(Run([*writes, *resized], grids, reads, steps, env))
         # What the GPU has made of the scalars by now, as far as later submissions can tell.
         live = {n: v for n, v in after.items() if n in self.graph.symints}
         self.store.values.update(live)
         self.store.written.update((n, live[n]) for n in self.plan.advances)
-        return self._outputs(data, steps, env)
+        return Run([*writes, *resized], grids, reads, steps, env)
 
     def _advanced(self, env: dict[str, int], steps: int) -> tuple[dict[str, int], dict[str, int]]:
         """The sizes of the last step, and those after it; checks every step on the way."""
@@ -270,13 +230,14 @@ class Session:
                 grids.append((i, (x, y, z)))
         return writes, grids
 
-    async def _outputs(
-        self, data: Awaitable[list[bytes]], steps: int, env: dict[str, int]
-    ) -> dict[str, Array]:
+    async def _read(self, data: Awaitable[list[bytes]], run: Run) -> dict[str, Array]:
+        return self._outputs(await data, run)
+
+    def _outputs(self, data: list[bytes], run: Run) -> dict[str, Array]:
         outputs = self.plan.outputs.items()
         return {
-            n: np.frombuffer(d, spec.dtype).reshape(steps, *spec.at(env))
-            for d, (n, (_, spec)) in zip(await data, outputs, strict=True)
+            n: np.frombuffer(d, spec.dtype).reshape(run.times, *spec.at(run.env))
+            for d, (n, (_, spec)) in zip(data, outputs, strict=True)
         }
 
     def state(self, name: str) -> State:

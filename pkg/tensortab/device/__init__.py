@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Protocol
 
 from ..errors import DeviceError
@@ -25,6 +26,9 @@ Pipeline = Any
 Bytes = Any  # bytes-like, or in a browser a JS Uint8Array that never enters the Python heap
 
 Workgroups = tuple[int, int, int]
+Span = tuple[int, int]  # start and end, ns, by the GPU's clock
+
+TIMED = 2048  # dispatches to a query set: two queries each, and WebGPU allows 4096
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,9 @@ class Recording(Protocol):
         other. Several submissions may be awaited late.
         """
 
+    def profile(self, run: Run) -> Awaitable[tuple[list[Span], list[bytes]]]:
+        """Submit once with a timed pass for every dispatch; its span in ns, and the reads."""
+
     def destroy(self) -> None:
         """Free what the recording holds (not the buffers)."""
 
@@ -133,6 +140,16 @@ def round_up(nbytes: int, multiple: int) -> int:
 def allocated(nbytes: int) -> int:
     """Bytes a buffer of `nbytes` takes: whole vec4s, at least one since WebGPU binds no less."""
     return max(round_up(nbytes, 16), 16)
+
+
+def split_reads(data: bytes, run: Run) -> list[bytes]:
+    """What was read back (each read's of all times in a row, padded to 4), read by read."""
+    sizes = [round_up(r.nbytes, 4) for r in run.reads]
+    starts = accumulate((run.times * size for size in sizes), initial=0)
+    return [
+        b"".join(data[at + i * size : at + i * size + r.nbytes] for i in range(run.times))
+        for at, size, r in zip(starts, sizes, run.reads, strict=False)
+    ]
 
 
 def check_size(target: Target, nbytes: int, label: str) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
 from collections.abc import Awaitable, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
@@ -24,17 +24,19 @@ from ..errors import DeviceError, DeviceLostError, KernelError
 from ..kernel import Kernel
 from ..target import DEFAULT_LIMITS, Target
 from . import (
+    TIMED,
     Bound,
     Buffer,
     Bytes,
     Layout,
     Pipeline,
-    Read,
     Recording,
     Run,
+    Span,
     allocated,
     check_size,
     round_up,
+    split_reads,
 )
 
 T = TypeVar("T")
@@ -190,29 +192,32 @@ class BrowserRecording:
 
     def submit(self, run: Run) -> Awaitable[list[bytes]]:
         """Three calls through the FFI: the bytes to write, the replay, the bytes read."""
-        places = {
-            "writes": [(w.slot, w.offset, len(w.data)) for w in run.writes],
-            "grids": run.grids,
-            "reads": [(r.slot, r.nbytes) for r in run.reads],
-            "times": run.times,
-        }
-        # A string crosses for nothing; a list of tuples would be a proxy for each.
-        running = self._js.run(to_js(b"".join(w.data for w in run.writes)), json.dumps(places))
-        return self._result(running, run.reads, run.times)
+        return self._result(self._js.run(*_packed(run)), run)
 
-    async def _result(
-        self, running: Awaitable[Any], reads: Sequence[Read], times: int
-    ) -> list[bytes]:
+    async def _result(self, running: Awaitable[Any], run: Run) -> list[bytes]:
         data = (await self._backend._guard(running)).to_bytes()  # noqa: SLF001
-        sizes = [round_up(r.nbytes, 4) for r in reads]
-        starts = accumulate((times * size for size in sizes), initial=0)
-        return [
-            b"".join(data[at + i * size : at + i * size + r.nbytes] for i in range(times))
-            for at, size, r in zip(starts, sizes, reads, strict=False)
-        ]
+        return split_reads(data, run)
+
+    async def profile(self, run: Run) -> tuple[list[Span], list[bytes]]:
+        running = self._js.profile(*_packed(run), TIMED)
+        data = (await self._backend._guard(running)).to_bytes()  # noqa: SLF001
+        end = 16 * int(self._js.steps.length)
+        stamps = struct.iter_unpack("<QQ", data[:end])
+        return [(start, stop) for start, stop in stamps], split_reads(data[end:], run)
 
     def destroy(self) -> None:
         self._js.destroy()
+
+
+def _packed(run: Run) -> tuple[Any, str]:
+    places = {
+        "writes": [(w.slot, w.offset, len(w.data)) for w in run.writes],
+        "grids": run.grids,
+        "reads": [(r.slot, r.nbytes) for r in run.reads],
+        "times": run.times,
+    }
+    # A string crosses for nothing; a list of tuples would be a proxy for each.
+    return to_js(b"".join(w.data for w in run.writes)), json.dumps(places)
 
 
 async def _adapter() -> Any:

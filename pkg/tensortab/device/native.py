@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
@@ -12,17 +13,19 @@ from ..errors import DeviceError, KernelError
 from ..kernel import Kernel
 from ..target import DEFAULT_LIMITS, Target
 from . import (
+    TIMED,
     Bound,
     Buffer,
     Bytes,
     Layout,
     Pipeline,
-    Read,
     Recording,
     Run,
+    Span,
     allocated,
     check_size,
     round_up,
+    split_reads,
 )
 
 _COPY = wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.COPY_SRC
@@ -162,50 +165,97 @@ class NativeRecording:
         self._grids = [s.grid for s in steps]
 
     def submit(self, run: Run) -> Awaitable[list[bytes]]:
+        self._apply(run)
+        encoder = self._gpu.create_command_encoder()
+        sources = [(self._buffers[r.slot], r.nbytes) for r in run.reads]
+        back = _Readback(self._gpu, sources, run.times)
+        for time in range(run.times):
+            sweep = encoder.begin_compute_pass()
+            for step in range(len(self._steps)):
+                self._dispatch(sweep, step)
+            sweep.end()
+            back.copy(encoder, time)
+        self._finish(encoder)
+        return self._result(back, run)
+
+    async def _result(self, back: _Readback, run: Run) -> list[bytes]:
+        return split_reads(back.read(), run)
+
+    async def profile(self, run: Run) -> tuple[list[Span], list[bytes]]:
+        self._apply(run)
+        encoder = self._gpu.create_command_encoder()
+        count = len(self._steps)
+        usage = wgpu.BufferUsage.QUERY_RESOLVE | wgpu.BufferUsage.COPY_SRC
+        stamps = self._gpu.create_buffer(size=max(16 * count, 16), usage=usage)
+        for first in range(0, count, TIMED):
+            part = range(first, min(first + TIMED, count))
+            queries = self._gpu.create_query_set(type="timestamp", count=2 * len(part))
+            for i, step in enumerate(part):
+                writes = {
+                    "query_set": queries,
+                    "beginning_of_pass_write_index": 2 * i,
+                    "end_of_pass_write_index": 2 * i + 1,
+                }
+                timed = encoder.begin_compute_pass(timestamp_writes=writes)
+                self._dispatch(timed, step)
+                timed.end()
+            encoder.resolve_query_set(queries, 0, 2 * len(part), stamps, 16 * first)
+        sources = [(stamps, 16 * count), *((self._buffers[r.slot], r.nbytes) for r in run.reads)]
+        back = _Readback(self._gpu, sources, 1)
+        back.copy(encoder, 0)
+        self._finish(encoder)
+        data = back.read()
+        # wgpu-native gives ticks; the drivers this runs on count one a nanosecond.
+        spans = struct.iter_unpack("<QQ", data[: 16 * count])
+        return [(start, end) for start, end in spans], split_reads(data[16 * count :], run)
+
+    def _apply(self, run: Run) -> None:
         for w in run.writes:
             self._gpu.queue.write_buffer(self._buffers[w.slot], w.offset, _padded(w.data))
         for i, grid in run.grids:
             self._grids[i] = grid
-        sizes = [round_up(r.nbytes, 4) for r in run.reads]
-        staging = self._gpu.create_buffer(
-            size=max(run.times * sum(sizes), 4),
-            usage=wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST,
-        )
-        encoder = self._gpu.create_command_encoder()
-        for time in range(run.times):
-            sweep = encoder.begin_compute_pass()
-            for (pipeline, group), grid in zip(self._steps, self._grids, strict=True):
-                sweep.set_pipeline(pipeline)
-                sweep.set_bind_group(0, group)
-                sweep.dispatch_workgroups(*grid)
-            sweep.end()
-            to = 0
-            for r, size in zip(run.reads, sizes, strict=True):
-                if size:
-                    source = self._buffers[r.slot]
-                    encoder.copy_buffer_to_buffer(source, 0, staging, to + time * size, size)
-                to += run.times * size
+
+    def _dispatch(self, sweep: Any, step: int) -> None:
+        pipeline, group = self._steps[step]
+        sweep.set_pipeline(pipeline)
+        sweep.set_bind_group(0, group)
+        sweep.dispatch_workgroups(*self._grids[step])
+
+    def _finish(self, encoder: Any) -> None:
         try:
             self._gpu.queue.submit([encoder.finish()])
         except wgpu.GPUError as e:
             raise DeviceError(f"{', '.join(dict.fromkeys(self._labels))}: {e.message}") from e
-        return self._result(staging, run.reads, run.times)
-
-    async def _result(self, staging: Any, reads: Sequence[Read], times: int) -> list[bytes]:
-        if not any(r.nbytes for r in reads):
-            return [b"" for _ in reads]
-        staging.map_sync("READ")
-        data = bytes(staging.read_mapped())
-        staging.destroy()
-        found, at = [], 0
-        for r in reads:
-            size = round_up(r.nbytes, 4)
-            found.append(b"".join(data[at + i * size :][: r.nbytes] for i in range(times)))
-            at += times * size
-        return found
 
     def destroy(self) -> None:
         self._steps.clear()
+
+
+class _Readback:
+    """A staging buffer: each source's bytes of all times in a row, padded to 4."""
+
+    def __init__(self, gpu: Any, sources: Sequence[tuple[Buffer, int]], times: int) -> None:
+        self._sources = [(b, round_up(n, 4)) for b, n in sources if n]
+        self._times = times
+        self._size = times * sum(n for _, n in self._sources)
+        usage = wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST
+        self._staging = gpu.create_buffer(size=max(self._size, 4), usage=usage)
+
+    def copy(self, encoder: Any, time: int) -> None:
+        """Encode the copies of one time."""
+        to = 0
+        for source, size in self._sources:
+            encoder.copy_buffer_to_buffer(source, 0, self._staging, to + time * size, size)
+            to += self._times * size
+
+    def read(self) -> bytes:
+        """Wait for the GPU, and free the buffer."""
+        if not self._size:
+            return b""
+        self._staging.map_sync("READ")
+        data = bytes(self._staging.read_mapped())
+        self._staging.destroy()
+        return data
 
 
 def _padded(data: Bytes) -> bytes | memoryview:

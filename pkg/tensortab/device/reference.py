@@ -12,11 +12,12 @@ from collections.abc import Awaitable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import DeviceError
 from ..evaluate import advance
 from ..kernel import Kernel
 from ..op import Array, Spec
 from ..target import Target
-from . import Bound, Buffer, Bytes, Layout, Pipeline, Recording, Run, allocated
+from . import Bound, Buffer, Bytes, Layout, Pipeline, Recording, Run, Span, allocated
 
 
 class ReferenceBackend:
@@ -74,6 +75,9 @@ class ReferenceRecording:
             for rows, r in zip(found, run.reads, strict=True):
                 rows.append(bytes(self._buffers[r.slot][: r.nbytes]))
         return _ready([b"".join(rows) for rows in found])
+
+    def profile(self, run: Run) -> Awaitable[tuple[list[Span], list[bytes]]]:  # noqa: ARG002
+        raise DeviceError("numpy has no GPU clock (the feature timestamp-query)")
 
     def _step(self, env: dict[str, int]) -> None:
         graph, places = self._layout.graph, self._layout.leaves

@@ -2,7 +2,7 @@
 // FFI costs 10–13 µs, from this loop 0.3–0.6 µs. Command buffers are single-use in WebGPU, so every
 // run encodes again. device/browser.py is the only caller.
 
-const MAP_READ = 0x1, COPY_DST = 0x8;
+const MAP_READ = 0x1, COPY_SRC = 0x4, COPY_DST = 0x8, QUERY_RESOLVE = 0x200;
 
 // queue.writeBuffer wants multiples of 4 bytes: the last odd ones go padded.
 export function write(gpu, buffer, offset, data) {
@@ -69,7 +69,49 @@ class Recording {
   // places is JSON, {writes: [[slot, offset, bytes], …] into `payload`, grids: [[step, [x, y, z]], …],
   // reads: [[slot, bytes], …], times}. Everything is submitted when this returns; it resolves to the
   // bytes read, each read's of all times one after the other, each padded to 4.
-  async run(payload, places) {
+  run(payload, places) {
+    const { reads, times } = this.#apply(payload, places);
+    const encoder = this.gpu.createCommandEncoder();
+    const back = this.#readback(reads, times);
+    for (let time = 0; time < times; time++) {
+      const pass = encoder.beginComputePass();
+      for (const step of this.steps) dispatch(pass, step);
+      pass.end();
+      back.copy(encoder, time);
+    }
+    return this.#finish(encoder, back.staging, back.size);
+  }
+
+  // The same once, a timed pass for every dispatch; the bytes begin with two u64 of nanoseconds for
+  // each. `chunk` dispatches share a query set, which WebGPU limits to 4096 queries.
+  async profile(payload, places, chunk) {
+    const { gpu, steps } = this;
+    const { reads } = this.#apply(payload, places);
+    const encoder = gpu.createCommandEncoder();
+    const stamps = gpu.createBuffer({ size: Math.max(16, 16 * steps.length), usage: QUERY_RESOLVE | COPY_SRC });
+    const sets = [];
+    for (let first = 0; first < steps.length; first += chunk) {
+      const part = steps.slice(first, first + chunk);
+      const querySet = gpu.createQuerySet({ type: "timestamp", count: 2 * part.length });
+      sets.push(querySet);
+      part.forEach((step, i) => {
+        const timestampWrites = { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
+        const pass = encoder.beginComputePass({ label: step.label, timestampWrites });
+        dispatch(pass, step);
+        pass.end();
+      });
+      encoder.resolveQuerySet(querySet, 0, 2 * part.length, stamps, 16 * first);
+    }
+    const back = this.#readback([[stamps, 16 * steps.length], ...reads], 1);
+    back.copy(encoder, 0);
+    try {
+      return await this.#finish(encoder, back.staging, back.size);
+    } finally {
+      for (const used of [...sets, stamps]) used.destroy();
+    }
+  }
+
+  #apply(payload, places) {
     const { gpu, buffers, steps } = this;
     const { writes, grids, reads, times } = JSON.parse(places);
     let at = 0;
@@ -78,26 +120,25 @@ class Recording {
       at += bytes;
     }
     for (const [step, grid] of grids) steps[step].grid = grid;
+    return { reads: reads.map(([slot, bytes]) => [buffers[slot], bytes]), times };
+  }
 
-    const padded = reads.map(([slot, bytes]) => [buffers[slot], (bytes + 3) & ~3]);
+  #readback(reads, times) {
+    const padded = reads.map(([buffer, bytes]) => [buffer, (bytes + 3) & ~3]).filter(([, bytes]) => bytes);
     const size = times * padded.reduce((sum, [, bytes]) => sum + bytes, 0);
     const staging = size ? this.#stage(size) : null;
-    const encoder = gpu.createCommandEncoder();
-    for (let time = 0; time < times; time++) {
-      const pass = encoder.beginComputePass();
-      for (const { pipeline, group, grid } of steps) {
-        pass.setPipeline(pipeline);
-        pass.setBindGroup(0, group);
-        pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
-      }
-      pass.end();
+    const copy = (encoder, time) => {
       let to = 0;
       for (const [buffer, bytes] of padded) {
         encoder.copyBufferToBuffer(buffer, 0, staging, to + time * bytes, bytes);
         to += times * bytes;
       }
-    }
-    gpu.queue.submit([encoder.finish()]);
+    };
+    return { staging, size, copy };
+  }
+
+  async #finish(encoder, staging, size) {
+    this.gpu.queue.submit([encoder.finish()]);
     if (!size) return new Uint8Array(0);
     await staging.mapAsync(1, 0, size);
     const result = new Uint8Array(staging.getMappedRange(0, size).slice());
@@ -118,4 +159,10 @@ class Recording {
     for (const buffer of this.idle) buffer.destroy();
     this.idle = [];
   }
+}
+
+function dispatch(pass, { pipeline, group, grid }) {
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, group);
+  pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
 }

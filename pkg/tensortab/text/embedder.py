@@ -16,7 +16,8 @@ from ..models import bert
 from ..models.checkpoint import Progress
 from ..op import Array
 from ..quant.recipe import Recipe
-from ..session import Device, Session
+from ..runtime import Device
+from ..session import Session
 from ..weights.safetensors import File
 from .tokenizer import Tokenizer
 

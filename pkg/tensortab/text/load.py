@@ -9,7 +9,7 @@ from ..errors import FormatError, UnsupportedError
 from ..models import bert
 from ..models.checkpoint import Progress
 from ..quant.recipe import recipe
-from ..session import Device
+from ..runtime import Device
 from ..weights import open_source, safetensors
 from .embedder import Embedder
 from .tokenizer import Tokenizer
