@@ -17,4 +17,16 @@ from .session import Device, Session
 from .text.load import load
 
 __version__ = "0.1.0"
-__all__ = ["Device", "Graph", "Op", "Session", "Spec", "Sym", "Tensor", "evaluate", "load", "ops", "quant"]
+__all__ = [
+    "Device",
+    "Graph",
+    "Op",
+    "Session",
+    "Spec",
+    "Sym",
+    "Tensor",
+    "evaluate",
+    "load",
+    "ops",
+    "quant",
+]

@@ -130,5 +130,3 @@ def _layer(w: Weights, x: Tensor, masked: Tensor, name: str, config: Config) -> 
     inner = gelu(w.linear(x, f"{name}.intermediate.dense", config.intermediate))
     outer = w.linear(inner, f"{name}.output.dense", config.hidden)
     return _norm(w, add(outer, x), f"{name}.output.LayerNorm", config)
-
-

@@ -67,9 +67,7 @@ class Weights:
         total = sum(size * self.recipe.format(name).bits for name, size in sizes.items())
         return total / max(sum(sizes.values()), 1) if sizes else 32.0
 
-    async def fill(
-        self, session: Session, file: File, progress: Progress | None = None
-    ) -> None:
+    async def fill(self, session: Session, file: File, progress: Progress | None = None) -> None:
         """Read every constant of the graph from `file`; FormatError for a missing or odd tensor."""
         wanted = {
             n: t.spec.at({})
