@@ -10,7 +10,7 @@ linear layers, scales included.
 """
 
 import asyncio
-import datetime
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -85,7 +85,7 @@ def main(write: bool) -> None:
     click.echo("|---|---|---|---|---|")
     rows = asyncio.run(measure())
     if write:
-        record = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "rows": rows}
+        record = {"date": dt.datetime.now(dt.UTC).date().isoformat(), "rows": rows}
         text = json.dumps(record, indent=2, ensure_ascii=False)
         (HERE / "results" / "quality.json").write_text(text + "\n", encoding="utf-8")
 

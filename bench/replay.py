@@ -7,7 +7,7 @@ wait for the GPU), of a whole awaited run, and of the same run recorded from Pyt
 dispatch, which is what a plan saves.
 """
 
-import datetime
+import datetime as dt
 import json
 import statistics
 import time
@@ -76,7 +76,7 @@ async def main() -> None:
         await run_seconds(session)
     call, base = await submit_seconds(long), await submit_seconds(short)
     result = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "browser": navigator.userAgent,
         "device": str(device.info),
         "dispatches": DISPATCHES,

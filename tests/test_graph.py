@@ -4,8 +4,8 @@ import pytest
 import tensortab as tt
 from tensortab.errors import ShapeError
 from tensortab.graph import order
-from tensortab.op import dispatch
 from tensortab.kernel import load
+from tensortab.op import dispatch
 
 
 def doubled() -> tt.Graph:
@@ -71,7 +71,9 @@ def test_names() -> None:
     g.output("y", tt.ops.add(x, 1.0))
     with pytest.raises(ShapeError, match="an output 'y' already"):
         g.output("y", x)
-    with pytest.raises(ShapeError, match="needs the leaf <x float32.3.>, which is another graph's"):
+    with pytest.raises(
+        ShapeError, match=r"needs the leaf <x float32.3.>, which is another graph's"
+    ):
         other.output("y", x)
 
 

@@ -75,7 +75,7 @@ def test_malformed_files(old: str, new: str, message: str) -> None:
 
 
 def test_names_what_is_missing() -> None:
-    with pytest.raises(KernelError, match="has no knob .'COLS'.; it has .'Acc', 'FAST', 'WIDTH'"):
+    with pytest.raises(KernelError, match=r"has no knob .'COLS'.; it has .'Acc', 'FAST', 'WIDTH'"):
         kernel.parse("demo", SOURCE).specialise(COLS=2)
     with pytest.raises(KernelError, match="there is no kernel 'nosuch'"):
         kernel.load("nosuch")

@@ -5,8 +5,8 @@ import pytest
 
 import tensortab as tt
 from tensortab.errors import ShapeError
-from tensortab.op import Op, dispatch
 from tensortab.kernel import load
+from tensortab.op import Op, dispatch
 from tensortab.plan import plan
 from tensortab.target import DEFAULT_LIMITS, Target
 
@@ -109,7 +109,7 @@ def test_symbols_of_a_step() -> None:
 
 
 def test_a_written_buffer_is_bound_once() -> None:
-    def lower(target: Target, y: tt.Tensor, x: tt.Tensor) -> list[object]:
+    def lower(_target: Target, y: tt.Tensor, _x: tt.Tensor) -> list[object]:
         return [dispatch(load("unary"), (1, 1, 1), x=y, y=y, n=4)]
 
     g = tt.Graph()
@@ -120,7 +120,7 @@ def test_a_written_buffer_is_bound_once() -> None:
 
 
 def test_scratch_is_reused() -> None:
-    def lower(target: Target, y: tt.Tensor, x: tt.Tensor) -> list[object]:
+    def lower(_target: Target, y: tt.Tensor, x: tt.Tensor) -> list[object]:
         between = tt.Tensor(x.spec)
         return [
             dispatch(load("unary"), (1, 1, 1), x=x, y=between, n=4),

@@ -4,10 +4,10 @@ import json
 import pickle
 import time
 
-import harness
 import numpy as np
 import pytest
 
+import harness
 import tensortab as tt
 from tensortab.profile import Profile, rows
 
@@ -50,11 +50,9 @@ import tensortab as tt
 
 async def main(payload):
     device = await tt.Device.open("browser")
-    made = []
-    create = device.backend.gpu.createQuerySet
     graph, inputs = pickle.loads(payload)
     session = await device.compile(graph)
-    js.eval  # the tab of the tests allows it: count query sets where they are made
+    # the tab of the tests allows eval: count query sets where they are made
     count = js.Function.new("gpu", "const make = gpu.createQuerySet.bind(gpu); gpu.made = 0;"
                             "gpu.createQuerySet = (d) => { gpu.made++; return make(d); };")
     count(device.backend.gpu)
@@ -117,7 +115,9 @@ def test_an_adapter_without_a_clock_runs_on(native: harness.Native) -> None:
     target = dataclasses.replace(device.info, features=frozenset())
     session._backend = dataclasses.make_dataclass("Blind", [])()
     session._backend.target = target
-    with pytest.warns(RuntimeWarning, match="llvmpipe.* has no timestamp-query, so nothing is timed"):
+    with pytest.warns(
+        RuntimeWarning, match=r"llvmpipe.* has no timestamp-query, so nothing is timed"
+    ):
         report = asyncio.run(session.profile(x=np.ones(8)))
     assert not report.rows
     assert report.outputs["y"].shape == (8,)

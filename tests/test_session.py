@@ -1,10 +1,9 @@
 import asyncio
-import warnings
 
-import harness
 import numpy as np
 import pytest
 
+import harness
 import tensortab as tt
 from tensortab.errors import DeviceError, KernelError, ShapeError
 from tensortab.kernel import parse
@@ -40,7 +39,8 @@ async def main(payload):
     g.output("y", y)
     session = await device.compile(g)
     session._recording._js = Counted(session._recording._js)
-    original, browser.to_js = browser.to_js, lambda *a, **k: (calls.append("to_js"), original(*a, **k))[1]
+    original = browser.to_js
+    browser.to_js = lambda *a, **k: (calls.append("to_js"), original(*a, **k))[1]
     try:
         counts = []
         for rows in (8, 2, 2):
@@ -181,10 +181,7 @@ def test_falls_back_to_numpy_and_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("tensortab.runtime._open", refuse)
     with pytest.warns(RuntimeWarning, match="no GPU, so numpy computes, slowly: no adapter"):
         assert asyncio.run(tt.Device.open()).info.kind == "reference"
-    with (
-        warnings.catch_warnings(),
-        pytest.raises(DeviceError, match="no native device: no adapter"),
-    ):
+    with pytest.raises(DeviceError, match="no native device: no adapter"):
         asyncio.run(tt.Device.open("native"))
 
 

@@ -3,10 +3,10 @@
 import asyncio
 import pickle
 
-import harness
 import numpy as np
 import pytest
 
+import harness
 import tensortab as tt
 from tensortab.errors import ShapeError
 from tensortab.kernel import load
@@ -123,7 +123,7 @@ def test_hooks_run_once_a_change(native: harness.Native) -> None:
     n = g.symint("n", max=8, min=1)
     x = g.input("x", (8,))
     g.output("y", tt.ops.add(x, tt.ops.mul(x, 3.0)))
-    resized = tt.Op("head", lambda x, n: tt.Spec((n,)), lambda x, n: x[:n], _head)
+    resized = tt.Op("head", lambda _x, n: tt.Spec((n,)), lambda x, n: x[:n], _head)
     g.output("z", resized(x, n.dim))
     session = compiled(native.device, g)
     x8 = np.arange(8, dtype=np.float32)
@@ -144,7 +144,7 @@ def test_hooks_run_once_a_change(native: harness.Native) -> None:
         assert written[-1] == traffic, "the input; what changed: the scalar, a uniform, a grid"
 
 
-def _head(target: object, y: tt.Tensor, x: tt.Tensor, n: object) -> list[object]:
+def _head(_target: object, y: tt.Tensor, x: tt.Tensor, n: object) -> list[object]:
     kernel = load("strided_copy")
     fields = {"d0": 1, "d1": 1, "d2": 1, "d3": n, "s0": 0, "s1": 0, "s2": 0, "s3": 1}
     return [dispatch(kernel, (n, 1, 1), x=x, y=y, **fields)]
@@ -179,7 +179,7 @@ def test_snapshot_restore_truncate(opened: tt.Device) -> None:
     with pytest.raises(ShapeError, match="truncate: pos = 2 is beyond the present 1"):
         session.truncate(pos=2)
     kept.destroy()
-    with pytest.raises(ShapeError, match="no state 'k'; it has .'total'"):
+    with pytest.raises(ShapeError, match=r"no state 'k'; it has .'total'"):
         session.state("k")
     with pytest.raises(ShapeError, match=r"state 'total' is float32\[3\], got an array \[2\]"):
         session.state("total").write([1, 2])
@@ -205,7 +205,7 @@ def test_reading_what_was_overwritten_is_refused() -> None:
     new = tt.ops.assign(total, tt.ops.mul(total, 2.0))
     g.output("new", new)
     g.output("late", tt.ops.add(total, 1.0))
-    with pytest.raises(ShapeError, match="reads <total float32.3.> after <assign .* overwrote it"):
+    with pytest.raises(ShapeError, match=r"reads <total float32.3.> after <assign .* overwrote it"):
         plan(g, Target("native"))
 
 
@@ -215,7 +215,7 @@ def test_an_output_is_read_after_the_effects() -> None:
     g.output("at", tt.ops.reshape(pos, (1,)))
     g.effect(tt.ops.advance(pos))
     with pytest.raises(
-        ShapeError, match="output 'at' reads <reshape .* after <advance .* overwrote"
+        ShapeError, match=r"output 'at' reads <reshape .* after <advance .* overwrote"
     ):
         plan(g, Target("native"))
 
@@ -224,7 +224,7 @@ def test_uniforms_that_would_move_between_steps(opened: tt.Device) -> None:
     g = tt.Graph()
     n = g.symint("n", max=8, min=1)
     x = g.input("x", (8,))
-    resized = tt.Op("head", lambda x, n: tt.Spec((n,)), lambda x, n: x[:n], _head)
+    resized = tt.Op("head", lambda _x, n: tt.Spec((n,)), lambda x, n: x[:n], _head)
     g.output("y", tt.ops.add(resized(x, n.dim), 1.0))
     g.effect(tt.ops.advance(n))
     session = compiled(opened, g)

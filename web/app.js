@@ -1,5 +1,5 @@
-// The page's shell: the engine (a worker with a model), what is told about it, and the views that ask it.
-// A view is a function (section, engine) in a module of its own; index.html has its section.
+// The page's shell: the engine (a worker with a model), what is told about it, and the views that
+// ask it. A view is a function (section, engine) in a module of its own, its section in index.html.
 
 import { number, seconds } from "./format.js";
 import { search } from "./search.js";
@@ -16,27 +16,41 @@ const STAGES = {
 
 // What went wrong, by what the error says: a sentence, and what to do.
 const PROBLEMS = [
-  [/models\/\S* ?answered 404|config\.json.*404|404.*config\.json/i,
-    "The model was not found on this server. Start it with “tensortab serve”, which fetches the model."],
-  [/answered \d{3}|\b404\b/,
-    "A file of this page was not found on this server. Start it with “tensortab serve”, which sets up what is missing."],
-  [/failed to fetch|networkerror|load failed|dynamically imported module/i,
-    "The server does not answer. Check that “tensortab serve” still runs, then start again."],
-  [/DeviceLostError/,
-    "The GPU went away (a driver restart, or the machine slept). Start again to go on."],
-  [/memory|allocation failed/i,
-    "The tab ran out of memory. Close other tabs, or rank fewer lines, and start again."],
+  [
+    /models\/\S* ?answered 404|config\.json.*404|404.*config\.json/i,
+    "The model was not found on this server. Start it with “tensortab serve”, which fetches it.",
+  ],
+  [
+    /answered \d{3}|\b404\b/,
+    "A file of this page was not found. Start the server with “tensortab serve”, which sets it up.",
+  ],
+  [
+    /failed to fetch|networkerror|load failed|dynamically imported module/i,
+    "The server does not answer. Check that “tensortab serve” still runs, then start again.",
+  ],
+  [
+    /DeviceLostError/,
+    "The GPU went away (a driver restart, or the machine slept). Start again to go on.",
+  ],
+  [
+    /memory|allocation failed/i,
+    "The tab ran out of memory. Close other tabs, or rank fewer lines, and start again.",
+  ],
 ];
-const UNKNOWN = "The computation stopped unexpectedly. Start again; the details below help in a report.";
+const UNKNOWN =
+  "The computation stopped unexpectedly. Start again; the details below help in a report.";
 
-const NO_WEBGPU = "No WebGPU here, so numpy computes instead: right, but slow. "
-  + "Current Chrome and Edge have WebGPU, so have Safari 26 and Firefox 141 and later (Linux: Chrome with "
-  + "chrome://flags/#enable-unsafe-webgpu, Firefox with dom.webgpu.enabled in about:config). "
-  + "Hardware acceleration has to be on in the browser's settings.";
-const INSECURE = "No WebGPU here, so numpy computes instead: right, but slow. Browsers offer WebGPU "
-  + "only on https and on localhost: open the page at one of these.";
-const SOFTWARE = "This adapter imitates a GPU on the CPU: right, but slow. "
-  + "With a GPU, check that hardware acceleration is on in the browser's settings.";
+const NO_WEBGPU =
+  "No WebGPU here, so numpy computes instead: correct, but slow. " +
+  "Current Chrome and Edge have WebGPU, so have Safari 26 and Firefox 141 and later (Linux: " +
+  "Chrome with chrome://flags/#enable-unsafe-webgpu, Firefox with dom.webgpu.enabled in about:config). " +
+  "Hardware acceleration has to be on in the browser's settings.";
+const INSECURE =
+  "No WebGPU here, so numpy computes instead: correct, but slow. Browsers offer WebGPU " +
+  "only on https and on localhost: open the page at one of these.";
+const SOFTWARE =
+  "This adapter imitates a GPU on the CPU: correct, but slow. " +
+  "With a GPU, check that hardware acceleration is on in the browser's settings.";
 
 // A worker with a model. Events: "state" whenever `state`, `stage`, `facts` or `problem` changed.
 class Engine extends EventTarget {
@@ -73,7 +87,8 @@ class Engine extends EventTarget {
   #receive({ type, id, ...data }) {
     if (type === "progress" && id) this.#jobs.get(id).progress(data);
     else if (type === "progress") this.#change({ stage: data });
-    else if (type === "ready") this.#change({ state: this.#jobs.size ? "working" : "ready", facts: data });
+    else if (type === "ready")
+      this.#change({ state: this.#jobs.size ? "working" : "ready", facts: data });
     else if (type === "failed") this.#fail(data.text);
     else this.#settle(id, data.answer);
   }
@@ -103,7 +118,8 @@ function tell(engine) {
   const { state, stage, facts, problem } = engine;
   element("engine").dataset.state = state;
   const states = { loading: "Loading", ready: "Ready", working: "Working", error: "Stopped" };
-  if (element("engine-state").textContent !== states[state]) element("engine-state").textContent = states[state];
+  if (element("engine-state").textContent !== states[state])
+    element("engine-state").textContent = states[state];
   element("engine-progress").hidden = state !== "loading";
   if (state === "loading") tellStage(stage);
   element("engine-facts").hidden = !facts;
@@ -115,9 +131,11 @@ function tell(engine) {
 
 function tellStage({ stage, done, total }) {
   const { label, from, to, bytes } = STAGES[stage] ?? { label: stage, from: 0.3, to: 1 };
-  // The boot's stages count themselves; only a stage with a size of its own fills its part of the bar.
+  // The boot's stages count themselves; only a stage with a size fills its part of the bar.
   const share = bytes ? from + (to - from) * (done / total) : from;
-  const count = bytes ? `${number(done / 1e6)} of ${number(total / 1e6)} MB` : `step ${done + 1} of ${total}`;
+  const count = bytes
+    ? `${number(done / 1e6)} of ${number(total / 1e6)} MB`
+    : `step ${done + 1} of ${total}`;
   element("engine-progress").firstElementChild.value = share;
   element("engine-stage").textContent = `${label}: ${count}`;
   element("engine-percent").textContent = `${Math.round(share * 100)} %`;

@@ -56,7 +56,10 @@ function made(tag, className, text = "") {
 
 function places(numbers) {
   if (numbers.length === 1) return `line ${number(numbers[0])}`;
-  const first = numbers.slice(0, 3).map((n) => number(n)).join(", ");
+  const first = numbers
+    .slice(0, 3)
+    .map((n) => number(n))
+    .join(", ");
   return `${number(numbers.length)} times: lines ${first}${numbers.length > 3 ? ", …" : ""}`;
 }
 
@@ -85,7 +88,10 @@ function result({ line, numbers }, score) {
 async function read(files) {
   const texts = [];
   for (const file of files) {
-    if (file.size > LARGEST) throw new Error(`${file.name} is ${number(file.size / 1e6)} MB; up to ${LARGEST / 1e6} MB can be read.`);
+    if (file.size > LARGEST)
+      throw new Error(
+        `${file.name} is ${number(file.size / 1e6)} MB; up to ${LARGEST / 1e6} MB can be read.`,
+      );
     const text = await file.text();
     if (text.includes("\0")) throw new Error(`${file.name} is not a text file.`);
     texts.push(text.trimEnd());
@@ -96,7 +102,9 @@ async function read(files) {
 export function search(section, engine) {
   const element = (id) => section.querySelector(`#${id}`);
   const [form, lines, query, work] = ["search-form", "lines", "query", "work"].map(element);
-  const [ranking, more, summary, problem] = ["ranking", "more", "summary", "query-error"].map(element);
+  const [ranking, more, summary, problem] = ["ranking", "more", "summary", "query-error"].map(
+    element,
+  );
   let best = []; // {entry, score}, of the last answer
   let asked = 0;
   let timer;
@@ -128,7 +136,9 @@ export function search(section, engine) {
 
   function showMore() {
     const from = ranking.children.length;
-    ranking.append(...best.slice(from, from + SHOWN).map(({ entry, score }) => result(entry, score)));
+    ranking.append(
+      ...best.slice(from, from + SHOWN).map(({ entry, score }) => result(entry, score)),
+    );
     const left = best.length - ranking.children.length;
     more.hidden = left <= 0;
     more.textContent = `Show ${number(Math.min(SHOWN, left))} more of ${number(left)}`;
@@ -142,7 +152,8 @@ export function search(section, engine) {
 
   function progress({ done, total: all }) {
     work.firstElementChild.value = done / all;
-    element("work-stage").textContent = `Embedding: ${number(done)} of ${count(all, "line")} · ${Math.round((done / all) * 100)} %`;
+    element("work-stage").textContent =
+      `Embedding: ${number(done)} of ${count(all, "line")} · ${Math.round((done / all) * 100)} %`;
   }
 
   function show(entries, { order, scores, embedded, seconds: took }) {
@@ -150,23 +161,34 @@ export function search(section, engine) {
     ranking.replaceChildren();
     showMore();
     const remembered = entries.length - embedded;
-    summary.textContent = `${count(total(entries), "line")} ranked. Query ${seconds(took.query)}; `
-      + `${number(embedded)} embedded in ${seconds(took.lines)}, ${number(remembered)} remembered.`;
+    summary.textContent =
+      `${count(total(entries), "line")} ranked. Query ${seconds(took.query)}; ` +
+      `${number(embedded)} embedded in ${seconds(took.lines)}, ${number(remembered)} remembered.`;
   }
 
   async function rank() {
     const entries = distinct(lines.value);
     const text = query.value.trim();
-    say(!entries.length ? "There are no lines to rank: type or paste some." : !text ? "Type what you are looking for." : "");
+    say(
+      !entries.length
+        ? "There are no lines to rank: type or paste some."
+        : !text
+          ? "Type what you are looking for."
+          : "",
+    );
     if (!problem.hidden) {
       (entries.length ? query : lines).focus();
       return;
     }
+    keep();
     const turn = ++asked;
     working(true);
     work.firstElementChild.value = 0;
     element("work-stage").textContent = engine.facts ? "Ranking" : "Waiting for the model";
-    const answer = await engine.ask({ type: "rank", query: text, lines: entries.map((e) => e.line) }, progress);
+    const answer = await engine.ask(
+      { type: "rank", query: text, lines: entries.map((e) => e.line) },
+      progress,
+    );
     if (turn !== asked) return; // a newer one owns the page
     working(false);
     if (answer) show(entries, answer);

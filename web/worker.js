@@ -1,4 +1,4 @@
-// The page's worker: Pyodide, a model, and one job at a time, so that the page itself never stalls.
+// The page's worker: Pyodide, a model, one job at a time, so that the page itself never stalls.
 //
 // in    {id, type: "rank", query, lines}     lines without repetitions
 //       {id, type: "stop"}                   takes the place of whatever runs, and does nothing
@@ -22,9 +22,13 @@ const failed = (error) => postMessage({ type: "failed", text: String(error?.mess
 
 const jobs = {
   async rank({ id, query, lines }) {
-    const progress = (stage, done, total) => postMessage({ type: "progress", id, stage, done, total });
+    const progress = (stage, done, total) =>
+      postMessage({ type: "progress", id, stage, done, total });
     // From JSON, so that no proxy has to be destroyed and no lone surrogate gets as far as Python.
-    const job = JSON.stringify({ query: query.toWellFormed(), lines: lines.map((l) => l.toWellFormed()) });
+    const job = JSON.stringify({
+      query: query.toWellFormed(),
+      lines: lines.map((l) => l.toWellFormed()),
+    });
     const found = await python.rank(job, stale, progress);
     if (!found) return null;
     const answer = found.toJs({ dict_converter: Object.fromEntries });

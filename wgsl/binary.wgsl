@@ -32,10 +32,12 @@ fn main(
 ) {
   let i = (group.x + group.y * groups.x) * WIDTH + local.x;
   if (i >= p.d0 * p.d1 * p.d2 * p.d3) { return; }
-  let i3 = i % p.d3;
-  let i2 = i / p.d3 % p.d2;
-  let i1 = i / (p.d3 * p.d2) % p.d1;
-  let i0 = i / (p.d3 * p.d2 * p.d1);
+  let q3 = i / p.d3;
+  let q2 = q3 / p.d2;
+  let i0 = q2 / p.d1;
+  let i1 = q2 - i0 * p.d1;
+  let i2 = q3 - q2 * p.d2;
+  let i3 = i - q3 * p.d3;
   let at_a = i0 * p.a0 + i1 * p.a1 + i2 * p.a2 + i3 * p.a3;
   let at_b = i0 * p.b0 + i1 * p.b1 + i2 * p.b2 + i3 * p.b3;
   var v = p.scalar;

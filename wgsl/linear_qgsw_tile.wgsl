@@ -1,20 +1,19 @@
 // y[M, N] = x[M, K] · dequantize(w)[N, K]ᵀ (+ bias[N]), w in 4- or 8-bit symmetric groups along K.
-// One invocation owns ROWS × 4 elements of y: a 4 × 4 block of weights is unpacked once and used
-// ROWS times, as a matrix. No barrier and no shared memory, and neither an array nor a vector
-// indexed by a variable in the inner loop but for acc: a GPU imitated on the CPU wants all of
-// that, and any other can do it. Layouts: quant/.
+// One invocation owns ROWS × 4 elements of y: weights are unpacked once, as 4 × 4 matrices, and used
+// ROWS times. No barrier, no shared memory, and nothing but acc is indexed by a variable: that is
+// what a GPU imitated on the CPU wants, and every other can do it. Layouts: quant/.
 
 const BITS: u32 = 4u;        // knob: 4 (offset binary, low nibble first) | 8 (two's complement)
 const HALF: bool = false;    // knob: scales are f16 pairs, not f32
 const BIAS: bool = false;    // knob: add bias[n]
-const ROWS: u32 = 8u;        // knob: rows of y an invocation owns; 1 for decode
-const WIDTH: u32 = 32u;      // knob: invocations per workgroup
+const ROWS: u32 = 16u;       // knob: rows of y an invocation owns; 1 for decode
+const WIDTH: u32 = 16u;      // knob: invocations per workgroup
 
 struct Params {
   M: u32,
   N: u32,
   K: u32,
-  group: u32,  // a multiple of 8
+  group: u32,  // a multiple of 16
 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -29,11 +28,16 @@ fn scale_at(i: u32) -> f32 {
   return bitcast<f32>(scales[i]);
 }
 
-// Four weights from a word's low bits.
+// Four weights from a word's low bits: masked where they lie and scaled down as floats, which is
+// exact; shifts of vectors and conversions from u32 cost more on a GPU imitated on the CPU.
 fn unpack(word: u32) -> vec4<f32> {
-  let w = vec4<u32>(word);
-  if (BITS == 4u) { return vec4<f32>((w >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u)) - 8.0; }
-  return vec4<f32>(bitcast<vec4<i32>>(w << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
+  if (BITS == 4u) {
+    let codes = vec4<u32>(word) & vec4<u32>(0xfu, 0xf0u, 0xf00u, 0xf000u);
+    return vec4<f32>(vec4<i32>(codes)) * vec4<f32>(1.0, 1.0 / 16.0, 1.0 / 256.0, 1.0 / 4096.0) - 8.0;
+  }
+  let w = word ^ 0x80808080u;  // two's complement to offset binary
+  let codes = vec4<u32>(w & 0xffu, w & 0xff00u, w & 0xff0000u, w >> 24u);
+  return vec4<f32>(vec4<i32>(codes)) * vec4<f32>(1.0, 1.0 / 256.0, 1.0 / 65536.0, 1.0) - 128.0;
 }
 
 // Four weights of four columns: x · block is four dot products.
@@ -63,16 +67,22 @@ fn main(
   for (var g = 0u; g < p.K / p.group; g++) {
     let s = n + g * p.N;
     let scale = vec4<f32>(scale_at(s.x), scale_at(s.y), scale_at(s.z), scale_at(s.w));
-    for (var k = g * p.group; k < (g + 1u) * p.group; k += 8u) {
+    for (var k = g * p.group; k < (g + 1u) * p.group; k += 16u) {
       let at = n * (p.K / 32u * BITS) + k * BITS / 32u;
-      let low = packed_at(at);
-      var high = low >> vec4<u32>(16u);
-      if (BITS == 8u) { high = packed_at(at + 1u); }
-      let w0 = block(low);
-      let w1 = block(high);
+      let first = packed_at(at);
+      let second = packed_at(at + 1u);
+      let w0 = block(first);
+      var w1 = block(first >> vec4<u32>(16u));
+      var w2 = block(second);
+      var w3 = block(second >> vec4<u32>(16u));
+      if (BITS == 8u) {
+        w1 = block(second);
+        w2 = block(packed_at(at + 2u));
+        w3 = block(packed_at(at + 3u));
+      }
       for (var r = 0u; r < ROWS; r++) {
         let i = (min(m0 + r, p.M - 1u) * p.K + k) / 4u;
-        acc[r] += (x[i] * w0 + x[i + 1u] * w1) * scale;
+        acc[r] += (x[i] * w0 + x[i + 1u] * w1 + x[i + 2u] * w2 + x[i + 3u] * w3) * scale;
       }
     }
   }

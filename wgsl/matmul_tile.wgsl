@@ -1,13 +1,13 @@
 // y[b, m, n] = Σ_k a[b, m, k] · w[b, k, n] (+ bias[n]); with TRANSPOSED w is [b, n, k].
-// One invocation owns ROWS × 4 elements of y: a 4 × 4 block of w is loaded once and used ROWS
-// times, as a matrix. No barrier and no shared memory, and neither an array nor a vector indexed
-// by a variable in the inner loop but for acc: a GPU imitated on the CPU wants all of that, and
-// any other can do it. The batch strides are the caller's (0: one matrix for the whole batch).
+// One invocation owns ROWS × 4 elements of y: w is loaded once, as 4 × 4 matrices, and used ROWS
+// times. No barrier, no shared memory, and nothing but acc is indexed by a variable: that is what a
+// GPU imitated on the CPU wants, and every other can do it. The batch strides are the caller's (0:
+// one matrix for the whole batch).
 
 const TRANSPOSED: bool = false;  // knob: w is [b, n, k]
 const BIAS: bool = false;        // knob: add bias[n]
-const ROWS: u32 = 8u;            // knob: rows of y an invocation owns
-const WIDTH: u32 = 32u;          // knob: invocations per workgroup
+const ROWS: u32 = 16u;           // knob: rows of y an invocation owns; 1 for decode
+const WIDTH: u32 = 16u;          // knob: invocations per workgroup
 
 struct Params {
   B: u32,

@@ -69,16 +69,7 @@ class Profile:
 
     def tsv(self) -> str:
         """A line a dispatch, tab-separated, with a heading."""
-        heading = [
-            "index",
-            "op",
-            "kernel_name",
-            "global_wg",
-            "local_wg",
-            "start_ns",
-            "end_ns",
-            "duration_ns",
-        ]
+        heading = [f.name for f in fields(Row)]
         rows = [
             (r.index, r.op, r.kernel_name, _sizes(r.global_wg), _sizes(r.local_wg),
              r.start_ns, r.end_ns, r.duration_ns)

@@ -1,14 +1,14 @@
 import asyncio
 import json
 
-import harness
 import numpy as np
 import pytest
 import torch
-from bert_torch import encode
 from safetensors.numpy import save
 
+import harness
 import tensortab as tt
+from bert_torch import encode
 from tensortab.errors import FormatError, UnsupportedError
 from tensortab.models import bert
 from tensortab.quant.recipe import FLOAT, Format, Recipe, recipe
@@ -101,7 +101,7 @@ def test_checkpoints_that_do_not_fit(native: harness.Native) -> None:
 
     missing = dict(tensors)
     del missing["encoder.layer.1.output.dense.bias"]
-    with pytest.raises(FormatError, match="no tensor 'encoder.layer.1.output.dense.bias', which"):
+    with pytest.raises(FormatError, match=r"no tensor 'encoder.layer.1.output.dense.bias', which"):
         fill(missing)
     name = "embeddings.LayerNorm.weight"
     with pytest.raises(FormatError, match=rf"'{name}' is \[63\], expected \[128\]"):

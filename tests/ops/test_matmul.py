@@ -94,6 +94,17 @@ def test_symbolic_rows_and_inner_dimension(
     assert_agrees(device, bmm(transposed, strategy), arrays, shapes=shapes, atol=5e-5)
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_what_is_not_finite_stays_in_its_row(device: harness.Device, strategy: str) -> None:
+    """Tiles reach past the last k, where the next row lies."""
+    arrays = pair((), 3, 5, 30, True)
+    arrays["a"][1] = np.inf
+    graph = graph_of(bmm(True, strategy), arrays)
+    got, want = device.run(graph, **arrays)["y"], arrays["a"][[0, 2]] @ arrays["w"].T
+    assert_close(got[[0, 2]], want, atol=5e-5, rtol=1e-5)
+    assert not np.isfinite(got[1]).any()
+
+
 def test_symbolic_batch(device: harness.Device) -> None:
     arrays = pair((2,), 5, 6, 7, False)
     b = tt.Sym("batch", 4)

@@ -1,14 +1,15 @@
 import asyncio
 import pickle
+import re
 from pathlib import Path
 
-import harness
 import numpy as np
 import pytest
 import torch
-from bert_torch import encode
 
+import harness
 import tensortab as tt
+from bert_torch import encode
 from tensortab import vendor
 from tensortab.errors import FormatError, UnsupportedError
 from tensortab.models import bert
@@ -21,6 +22,7 @@ SENTENCES = (Path(__file__).parents[1] / "data" / "sentences.txt").read_text().s
 
 EMBED = """
 import pickle
+import re
 import tensortab as tt
 
 async def main(payload):
@@ -48,8 +50,7 @@ def in_torch(folder: str, *, dequantized: bool) -> np.ndarray:
     arrays = asyncio.run(tensors())
     for name in arrays if dequantized else ():
         form = RECIPE.format(name)
-        if name.startswith("encoder.") and name.endswith((".dense.weight", "query.weight",
-                                                          "key.weight", "value.weight")):  # fmt: skip
+        if re.search(r"^encoder.*(dense|query|key|value)\.weight$", name):
             arrays[name] = form.packing.dequantize(*form.quantize(arrays[name], name))
     w = {n: torch.from_numpy(a) for n, a in arrays.items()}
     tokenizer = asyncio.run(Tokenizer.open(folder))
@@ -121,7 +122,7 @@ def test_other_architectures_are_refused_first(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="architecture 'T5Model'; there are BertModel"):
         asyncio.run(tt.load(str(tmp_path)))
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(FormatError, match="config.json is not JSON"):
+    with pytest.raises(FormatError, match=r"config.json is not JSON"):
         asyncio.run(tt.load(str(tmp_path)))
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(FormatError, match="holds a list, expected an object"):

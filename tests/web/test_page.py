@@ -304,7 +304,7 @@ def test_a_missing_model_is_told_and_can_be_tried_again(visit: Visit) -> None:
     visit.expect("#engine-error").to_be_hidden()
 
 
-def test_a_crash_is_told(visit: Visit) -> None:
+def test_a_crash_is_told_and_the_next_question_starts_again(visit: Visit) -> None:
     async def crash(route: Route) -> None:
         await route.fulfill(body="throw new Error('out of order')", content_type="text/javascript")
 
@@ -313,6 +313,12 @@ def test_a_crash_is_told(visit: Visit) -> None:
     assert visit.text("#error-text").startswith("The computation stopped unexpectedly.")
     visit.do(visit.page.click("#engine summary"))
     assert "out of order" in visit.text("#error-details")
+    visit.rank(LINES, "bread")
+    assert visit.found == []
+    visit.expect("#engine").to_have_attribute("data-state", "error")
+    visit.do(visit.context.unroute("**/worker.js"))
+    visit.rank(LINES, "bread")
+    assert visit.found[0] == LINES[0]
 
 
 def test_without_webgpu_numpy_computes(visit: Visit) -> None:

@@ -100,12 +100,14 @@ class NativeBackend:
             for i, a in enumerate(kernel.accesses)
         ]
         layout = self.gpu.create_bind_group_layout(entries=entries)
+        # naga has subgroups but refuses the extension's name (wgpu issue 5555); lines stay.
+        source = kernel.source.replace("enable subgroups;", "")
         try:
             return self.gpu.create_compute_pipeline(
                 label=kernel.name,
                 layout=self.gpu.create_pipeline_layout(bind_group_layouts=[layout]),
                 compute={
-                    "module": self.gpu.create_shader_module(code=kernel.source, label=kernel.name),
+                    "module": self.gpu.create_shader_module(code=source, label=kernel.name),
                     "entry_point": "main",
                 },
             )

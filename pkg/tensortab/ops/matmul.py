@@ -63,7 +63,7 @@ def _launch(strategy: str, batch: Dim, m: Dim, n: Dim) -> tuple[Kernel, Dim]:
     """The kernel with its rows, and how many workgroups cover y."""
     rows = upper(m)
     if strategy == "tile":
-        kernel = _TILE.specialise(ROWS=min(rows, 8))
+        kernel = _TILE.specialise(ROWS=min(rows, 16))
         tiles = batch * ceildiv(m, kernel["ROWS"]) * ceildiv(n, 4)
         return kernel, ceildiv(tiles, kernel["WIDTH"])
     kernel = _GEMM.specialise(ROWS=min(-(-rows // 16), 4))

@@ -26,7 +26,7 @@ _LAYER, _RMS, _L2 = 0, 1, 2
 
 def _rows(kernel: Kernel, target: Target, **knobs: int) -> Kernel:
     """Set how a row is shared: one invocation without barriers where the GPU is imitated."""
-    shared = {"LANES": 1, "ROWS": 16} if target.software else {"LANES": 64, "ROWS": 1}
+    shared = {"LANES": 1, "ROWS": 8} if target.software else {"LANES": 64, "ROWS": 1}
     return kernel.specialise(**shared, **knobs)
 
 
