@@ -1,7 +1,7 @@
 // y = f(a, b), element by element, with broadcasting: y is contiguous with four dimensions, the
 // operands are read through strides (0 where they repeat). One invocation per element.
 
-const OP: u32 = 0u;       // knob: 0 add | 1 mul
+const OP: u32 = 0u;       // knob: 0 add | 1 mul | 2 sub | 3 div | 4 swiglu
 const SCALAR: bool = false;  // knob: b is the one number p.scalar; the buffer is any
 const WIDTH: u32 = 64u;   // knob: invocations per workgroup
 
@@ -20,7 +20,13 @@ struct Params {
 fn f(v: f32, w: f32) -> f32 {
   switch OP {
     case 0u: { return v + w; }
-    default: { return v * w; }
+    case 1u: { return v * w; }
+    case 2u: { return v - w; }
+    case 3u: { return v / w; }
+    default: {
+      let u = max(v, -80.0);  // as in unary.wgsl
+      return u / (1.0 + exp(-u)) * w;
+    }
   }
 }
 

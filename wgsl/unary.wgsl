@@ -1,6 +1,6 @@
 // y = f(x), element by element. One invocation per element.
 
-const OP: u32 = 0u;       // knob: 0 gelu (erf) | 1 gelu (tanh)
+const OP: u32 = 0u;       // knob: 0 gelu (erf) | 1 gelu (tanh) | 2 silu
 const WIDTH: u32 = 64u;   // knob: invocations per workgroup
 
 struct Params {
@@ -23,6 +23,10 @@ fn f(v: f32) -> f32 {
   switch OP {
     case 0u: {
       return 0.5 * v * (1.0 + erf(v * 0.70710678));
+    }
+    case 2u: {
+      let u = max(v, -80.0);  // below, exp(-v) overflows; there the result is 0 but for 1e-33
+      return u / (1.0 + exp(-u));
     }
     default: {
       // tanh overflows to NaN on some GPUs for large arguments; past 10 it is 1 in float32.

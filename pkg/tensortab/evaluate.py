@@ -25,8 +25,10 @@ def compute(tensor: Tensor, values: Mapping[int, Array], env: Env) -> Array:
         return tuple(map(concrete, a)) if isinstance(a, tuple | list) else a
 
     assert tensor.op
-    kwargs = {k: concrete(v) for k, v in tensor.kwargs.items()}
-    result = tensor.op.reference(*map(concrete, tensor.args), **kwargs)
+    # Bound to the op's own names first: numpy's functions, as references, have others.
+    given = tensor.op.signature.bind(*tensor.args, **tensor.kwargs)
+    kwargs = {k: concrete(v) for k, v in given.kwargs.items()}
+    result = tensor.op.reference(*map(concrete, given.args), **kwargs)
     return np.asarray(result, tensor.dtype)
 
 

@@ -46,6 +46,26 @@ def test_gelu_takes_any_shape(device: harness.Device, shape: tuple[int, ...]) ->
     assert_agrees(device, tt.ops.gelu, {"x": normal(*shape)}, atol=3e-6)
 
 
+def test_silu_torch_is_reference() -> None:
+    x = np.linspace(-120, 120, 4001, dtype=np.float32)
+    want = torch.nn.functional.silu(torch.from_numpy(x)).numpy()
+    assert_close(reference(tt.ops.silu, {"x": x}), want, atol=1e-7, rtol=1e-6)
+
+
+def test_silu_reference_is_device(device: harness.Device) -> None:
+    x = np.concatenate([np.linspace(-120, 120, 1000), [0, 1e-30, 1e4, -1e4, -3e38]])
+    assert_agrees(device, tt.ops.silu, {"x": x.astype(np.float32)}, atol=1e-6)
+
+
+@pytest.mark.parametrize(("gate", "up"), [((5, 7), (5, 7)), ((2, 3, 65), (65,)), ((1,), (4, 1))])
+def test_swiglu(device: harness.Device, gate: tuple[int, ...], up: tuple[int, ...]) -> None:
+    arrays = {"gate": normal(*gate) * 30, "up": normal(*up)}
+    a, b = map(torch.from_numpy, arrays.values())
+    want = (torch.nn.functional.silu(a) * b).numpy()
+    assert_close(reference(tt.ops.swiglu, arrays), want, atol=1e-6, rtol=1e-6)
+    assert_agrees(device, tt.ops.swiglu, arrays, atol=1e-6)
+
+
 PAIRS = [
     ((5, 7), (5, 7)),
     ((5, 7), ()),  # a scalar tensor
@@ -62,7 +82,15 @@ PAIRS = [
 ]
 
 
-@pytest.mark.parametrize(("op", "torch_op"), [(tt.ops.add, torch.add), (tt.ops.mul, torch.mul)])
+BINARY = {
+    tt.ops.add: torch.add,
+    tt.ops.mul: torch.mul,
+    tt.ops.sub: torch.sub,
+    tt.ops.div: torch.div,
+}
+
+
+@pytest.mark.parametrize(("op", "torch_op"), BINARY.items(), ids=[op.name for op in BINARY])
 @pytest.mark.parametrize(("a", "b"), PAIRS)
 def test_binary_torch_is_reference(
     op: tt.Op, torch_op: Callable[..., torch.Tensor], a: tuple[int, ...], b: tuple[int, ...]
@@ -84,6 +112,14 @@ def test_binary_reference_is_device(
 @pytest.mark.parametrize("number", [0, -2.5, 1e-3])
 def test_binary_with_a_number(device: harness.Device, op: tt.Op, number: float) -> None:
     assert_agrees(device, lambda a: op(a, number), {"a": normal(3, 67)}, atol=0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("op", [tt.ops.sub, tt.ops.div])
+def test_what_does_not_commute(device: harness.Device, op: tt.Op) -> None:
+    """Division is correct to 2.5 units in the last place in WGSL."""
+    for a, b in (((5, 7), (5, 1)), ((), (5, 7)), ((2, 3, 4), (3, 4))):
+        assert_agrees(device, of_two(op), {"a": normal(*a), "b": normal(*b) + 1}, atol=0, rtol=4e-7)
+    assert_agrees(device, lambda a: op(a, -2.5), {"a": normal(3, 67)}, atol=0, rtol=4e-7)
 
 
 @pytest.mark.parametrize("rows", [1, 4, 9])
@@ -126,8 +162,13 @@ def test_dtypes_are_float32() -> None:
         graph_of(of_two(tt.ops.mul), {"a": normal(2, 3), "b": whole})
     with pytest.raises(ShapeError, match=r"add: a is int32\[2, 3\], expected float32"):
         graph_of(lambda a: tt.ops.add(a, 1), {"a": whole})
-    with pytest.raises(ShapeError, match=r"gelu: x is int32\[2, 3\], expected float32"):
-        graph_of(tt.ops.gelu, {"x": whole})
+    for op in (tt.ops.gelu, tt.ops.silu):
+        with pytest.raises(ShapeError, match=rf"{op.name}: x is int32\[2, 3\], expected float32"):
+            graph_of(op, {"x": whole})
+    with pytest.raises(ShapeError, match=r"swiglu: up is int32\[2, 3\], expected float32"):
+        graph_of(tt.ops.swiglu, {"gate": normal(2, 3), "up": whole})
+    with pytest.raises(ShapeError, match=r"swiglu: .* do not broadcast: dimension -1 is 3 and 4"):
+        graph_of(tt.ops.swiglu, {"gate": normal(3), "up": normal(4)})
 
 
 def test_approximations_there_are_not() -> None:

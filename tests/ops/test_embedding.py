@@ -1,11 +1,14 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
 import harness
 import tensortab as tt
-from close import assert_agrees, assert_close, graph_of, reference
-from tensortab.errors import ShapeError
+from close import Arrays, assert_agrees, assert_close, graph_of, reference
+from tensortab.errors import ShapeError, UnsupportedError
+from tensortab.quant import q4gsw, q8gsw
 
 TABLE = np.random.default_rng(0).standard_normal((11, 67), np.float32)
 
@@ -40,3 +43,102 @@ def test_operands_that_do_not_fit() -> None:
         graph_of(tt.ops.embedding, {"ids": ids, "table": TABLE[0]})
     with pytest.raises(ShapeError, match=r"table is float16\[11, 67\], expected float32\[V, D\]"):
         graph_of(tt.ops.embedding, {"ids": ids, "table": TABLE.astype(np.float16)})
+
+
+OPS = {4: tt.ops.embedding_q4gsw, 8: tt.ops.embedding_q8gsw}
+IDS = np.array([[0, 10, 5], [1, 1, 9]], np.int32)
+
+
+def quantized(bits: int, group: int, scales: str, rows: int = 11, d: int = 256) -> Arrays:
+    table = np.random.default_rng(d).standard_normal((rows, d), np.float32)
+    packed, each = (q4gsw if bits == 4 else q8gsw).quantize(table, group, scales=scales)
+    return {"packed": packed, "scales": each}
+
+
+def packed_op(bits: int, **options: object) -> Callable[..., tt.Tensor]:
+    return lambda **leaves: OPS[bits](**leaves, **options)
+
+
+def executorch(q: Arrays) -> Arrays:
+    """The same table in ExecuTorch's layout: nibbles swapped, scales by row."""
+    return {
+        "packed": q["packed"] << 4 | q["packed"] >> 4,
+        "scales": np.ascontiguousarray(q["scales"].T),
+    }
+
+
+@pytest.mark.parametrize("scales", ["float32", "float16"])
+@pytest.mark.parametrize("group", [32, 64, 128])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_packed_rows_are_the_quantizer_s(bits: int, group: int, scales: str) -> None:
+    q = quantized(bits, group, scales)
+    want = (q4gsw if bits == 4 else q8gsw).dequantize(**q)[IDS]
+    got = reference(packed_op(bits, group=group), {"ids": IDS, **q})
+    assert_close(got, want, atol=0, rtol=0)
+
+
+def test_other_layouts_are_the_same_rows() -> None:
+    q = quantized(4, 64, "float32")
+    want = reference(packed_op(4, group=64), {"ids": IDS, **q})
+    swapped = packed_op(4, group=64, scales_by_row=True, high_first=True)
+    assert_close(reference(swapped, {"ids": IDS, **executorch(q)}), want, atol=0, rtol=0)
+    linear = packed_op(4, group=64, scales_by_row=True)
+    half = {"packed": q["packed"], "scales": np.ascontiguousarray(q["scales"].T)}
+    assert_close(reference(linear, {"ids": IDS, **half}), want, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("scales", ["float32", "float16"])
+@pytest.mark.parametrize(("group", "d"), [(32, 32), (32, 96), (64, 192), (128, 256)])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_packed_reference_is_device(
+    device: harness.Device, bits: int, group: int, d: int, scales: str
+) -> None:
+    q = quantized(bits, group, scales, d=d)
+    ids = np.array([[0, 10, 5], [-3, 11, 2**31 - 1]], np.int32)
+    assert_agrees(device, packed_op(bits, group=group), {"ids": ids, **q}, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("scales", ["float32", "float16"])
+@pytest.mark.parametrize("high_first", [False, True])
+def test_other_layouts_on_a_device(device: harness.Device, scales: str, high_first: bool) -> None:
+    rng = np.random.default_rng(6)
+    arrays = {
+        "ids": IDS,
+        "packed": np.array(rng.integers(0, 256, (11, 30)), np.uint8),  # 5 groups of 12
+        "scales": rng.standard_normal((11, 5)).astype(scales),
+    }
+    build = packed_op(4, group=12, scales_by_row=True, high_first=high_first)
+    assert_agrees(device, build, arrays, atol=0, rtol=1e-7)
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_packed_symbolic_count(device: harness.Device, count: int) -> None:
+    arrays = {"ids": np.arange(count, dtype=np.int32), **quantized(4, 32, "float16", d=96)}
+    shapes = {"ids": (tt.Sym("count", 20),)}
+    assert_agrees(device, packed_op(4, group=32), arrays, shapes=shapes, atol=0, rtol=0)
+
+
+def test_packed_operands_that_do_not_fit() -> None:
+    sound = {"ids": IDS, **quantized(4, 32, "float32")}
+    for name, array, message in (
+        ("ids", IDS.astype(np.int64), r"embedding_q4gsw: ids is int64\[2, 3\], expected int32"),
+        ("packed", sound["packed"].view(np.int8), r"packed is int8\[11, 128\], expected uint8\[V"),
+        ("packed", sound["packed"][0], r"packed is uint8\[128\], expected uint8\[V, D·4/8\]"),
+        (
+            "scales",
+            sound["scales"].T,
+            r"is float32\[11, 8\], expected float32\[8, 11\] \(D / group",
+        ),
+        ("scales", sound["scales"].astype(float), r"scales is float64\[8, 11\], expected float32"),
+    ):
+        with pytest.raises(ShapeError, match=message):
+            graph_of(packed_op(4, group=32), {**sound, name: array})
+    with pytest.raises(ShapeError, match=r"scales is float32\[8, 11\], expected float32\[11, 8\]"):
+        graph_of(packed_op(4, group=32, scales_by_row=True), sound)
+    for group in (0, -4, 30, 48):
+        with pytest.raises(ShapeError, match=f"group is {group}, expected a multiple of 4 and a"):
+            graph_of(packed_op(4, group=group), sound)
+    with pytest.raises(UnsupportedError, match="embedding_q8gsw: high_first is about nibbles"):
+        graph_of(
+            packed_op(8, group=32, high_first=True), {"ids": IDS, **quantized(8, 32, "float32")}
+        )

@@ -56,10 +56,14 @@ class Visit:
     def start(cls, do: Do, tab: harness.Tab) -> "Visit":
         context = do(tab.page.browser.new_context())
         visit = cls(do, tab.page.address, context, do(context.new_page()))
-        do(context.route(lambda url: not url.startswith(visit.address), visit._refuse))
-        visit.page.on("console", visit._listen)
-        visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+        do(visit._watch())
         return visit
+
+    async def _watch(self) -> None:
+        # On the loop's own thread: `on` starts a task of its own.
+        await self.context.route(lambda url: not url.startswith(self.address), self._refuse)
+        self.page.on("console", self._listen)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     async def _refuse(self, route: Route) -> None:
         self.foreign.append(route.request.url)

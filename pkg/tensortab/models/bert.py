@@ -19,8 +19,7 @@ from ..dim import Dim
 from ..errors import FormatError, UnsupportedError
 from ..graph import Graph
 from ..op import Tensor
-from ..ops import add, embedding, gelu, l2_normalize, layer_norm, mean_pool, mul, permute, reshape
-from ..ops.sdpa import sdpa
+from ..ops import add, embedding, gelu, l2_normalize, layer_norm, mean_pool, mul, reshape, sdpa
 from ..quant.recipe import Format, Recipe
 from .checkpoint import Weights
 
@@ -124,10 +123,10 @@ def _layer(w: Weights, x: Tensor, masked: Tensor, name: str, config: Config) -> 
     def heads(part: str) -> Tensor:
         projected = w.linear(x, f"{name}.attention.self.{part}", config.hidden)
         split = (batch, length, config.heads, config.hidden // config.heads)
-        return permute(reshape(projected, split), (0, 2, 1, 3))
+        return reshape(projected, split)
 
-    attended = sdpa(heads("query"), heads("key"), heads("value"), masked)
-    merged = reshape(permute(attended, (0, 2, 1, 3)), (batch, length, hidden))
+    attended = sdpa(heads("query"), heads("key"), heads("value"), masked, layout="bshd")
+    merged = reshape(attended, (batch, length, hidden))
     projected = w.linear(merged, f"{name}.attention.output.dense", config.hidden)
     x = _norm(w, add(projected, x), f"{name}.attention.output.LayerNorm", config)
     inner = gelu(w.linear(x, f"{name}.intermediate.dense", config.intermediate))

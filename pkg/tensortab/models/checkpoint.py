@@ -17,8 +17,9 @@ from ..dim import Dim
 from ..errors import FormatError
 from ..graph import Graph
 from ..op import Spec, Tensor
+from ..ops import embedding as float_embedding
+from ..ops import embedding_q4gsw, embedding_q8gsw, linear_q4gsw, linear_q8gsw
 from ..ops import linear as float_linear
-from ..ops import linear_q4gsw, linear_q8gsw
 from ..quant.recipe import Recipe
 from ..session import Session
 from ..weights.safetensors import Entry, File
@@ -26,6 +27,7 @@ from ..weights.safetensors import Entry, File
 Progress = Callable[[str, int, int], None]  # stage, done, total (bytes or items)
 
 _LINEAR = {"q4gsw": linear_q4gsw, "q8gsw": linear_q8gsw}
+_EMBEDDING = {"q4gsw": embedding_q4gsw, "q8gsw": embedding_q8gsw}
 
 
 class Weights:
@@ -45,21 +47,33 @@ class Weights:
         """The product x · Wᵀ (+ bias) with `NAME.weight` [n, K] and `NAME.bias` [n]."""
         k: Dim = x.shape[-1]
         assert isinstance(k, int)
+        b = self.vector(f"{name}.bias", n) if bias else None
+        chosen = self.recipe.format(f"{self.prefix}{name}.weight")
+        weight = self._matrix(name, n, k)
+        if not chosen.quantized:
+            return float_linear(x, weight[0], b)
+        return _LINEAR[chosen.name](x, *weight, b, group=chosen.group)
+
+    def embedding(self, ids: Tensor, name: str, n: int, k: int) -> Tensor:
+        """Rows of `NAME.weight` [n, k]; a head tied to it uses the same constant."""
+        chosen = self.recipe.format(f"{self.prefix}{name}.weight")
+        table = self._matrix(name, n, k)
+        if not chosen.quantized:
+            return float_embedding(ids, table[0])
+        return _EMBEDDING[chosen.name](ids, *table, group=chosen.group)
+
+    def _matrix(self, name: str, n: int, k: int) -> list[Tensor]:
+        """`NAME.weight` [n, k] as one float constant, or as packed and scales."""
         weight = f"{self.prefix}{name}.weight"
         chosen = self.recipe.format(weight)
-        b = self.vector(f"{name}.bias", n) if bias else None
-        if not chosen.quantized:
-            return float_linear(x, self.vector(f"{name}.weight", n, k), b)
-        self.quantized[weight] = n, k
-        packed = Spec((n, k * chosen.packing.bits // 8), np.dtype(chosen.packing.stored).name)
-        scales = Spec((k // chosen.group, n), chosen.scales)
-        return _LINEAR[chosen.name](
-            x,
-            self.graph.constant(f"{weight}.packed", packed),
-            self.graph.constant(f"{weight}.scales", scales),
-            b,
-            group=chosen.group,
-        )
+        specs = {weight: Spec((n, k))}
+        if chosen.quantized:
+            self.quantized[weight] = n, k
+            packed = Spec((n, k * chosen.packing.bits // 8), np.dtype(chosen.packing.stored).name)
+            scales = Spec((k // chosen.group, n), chosen.scales)
+            specs = {f"{weight}.packed": packed, f"{weight}.scales": scales}
+        known = self.graph.constants
+        return [known[n] if n in known else self.graph.constant(n, s) for n, s in specs.items()]
 
     @property
     def bits(self) -> float:

@@ -1,33 +1,54 @@
 """The operators: one file a family, three functions an op (shape, reference, lower)."""
 
-from .elementwise import add, gelu, mul
-from .embedding import embedding
+from .argmax import argmax
+from .attention import attend, sdpa, sdpa_with_kv_cache
+from .elementwise import add, div, gelu, mul, silu, sub, swiglu
+from .embedding import embedding, embedding_q4gsw, embedding_q8gsw
 from .linear_qgsw import linear_q4gsw, linear_q8gsw
 from .matmul import bmm, linear, mm
 from .norm import l2_normalize, layer_norm, rms_norm, softmax
 from .permute import permute, reshape
 from .pool import mean_pool
-from .sdpa import sdpa
+from .rope import apply_rotary_emb, rope_frequencies, rope_table
+from .sample import mark, sample
+from .sampling import Sampling
 from .state import advance, assign
+from .update_cache import update_cache
 
 __all__ = [
+    "Sampling",
     "add",
     "advance",
+    "apply_rotary_emb",
+    "argmax",
     "assign",
+    "attend",
     "bmm",
+    "div",
     "embedding",
+    "embedding_q4gsw",
+    "embedding_q8gsw",
     "gelu",
     "l2_normalize",
     "layer_norm",
     "linear",
     "linear_q4gsw",
     "linear_q8gsw",
+    "mark",
     "mean_pool",
     "mm",
     "mul",
     "permute",
     "reshape",
     "rms_norm",
+    "rope_frequencies",
+    "rope_table",
+    "sample",
     "sdpa",
+    "sdpa_with_kv_cache",
+    "silu",
     "softmax",
+    "sub",
+    "swiglu",
+    "update_cache",
 ]

@@ -2,7 +2,10 @@
 
 gelu  y = x · Φ(x) with Φ the normal distribution function (erf), or its tanh approximation
       0.5 · x · (1 + tanh(√(2/π) · (x + 0.044715 · x³)));  Hendrycks & Gimpel, arXiv 1606.08415
-add   y = a + b, mul  y = a · b, both with numpy's broadcasting; b may be a Python number
+silu  y = x / (1 + exp(−x)), which is x · σ(x)
+add   y = a + b, sub  y = a − b, mul  y = a · b, div  y = a / b, with numpy's broadcasting;
+      b may be a Python number
+swiglu  y = silu(gate) · up, with broadcasting;  Shazeer, arXiv 2002.05202
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from .layout import broadcast, float32, fold4, require_float32, strides_in
 _UNARY = load("unary")
 _BINARY = load("binary")
 _GELU = {"none": 0, "tanh": 1}
+_SILU = 2
 
 
 def _gelu_shape(x: Tensor, *, approximate: str = "none") -> Spec:
@@ -60,6 +64,25 @@ def _gelu_lower(
 gelu = Op("gelu", _gelu_shape, _gelu_reference, _gelu_lower)
 
 
+def _silu_shape(x: Tensor) -> Spec:
+    require_float32("silu", x=x)
+    return x.spec
+
+
+def _silu_reference(x: Array) -> Array:
+    v = x.astype(np.float64)
+    return float32(v / (1 + np.exp(np.minimum(-v, 700))))
+
+
+def _silu_lower(target: Target, y: Tensor, x: Tensor) -> list[Dispatch]:
+    kernel = _UNARY.specialise(OP=_SILU)
+    n = product(x.shape)
+    return [dispatch(kernel, fold(target, ceildiv(n, kernel["WIDTH"])), x=x, y=y, n=n)]
+
+
+silu = Op("silu", _silu_shape, _silu_reference, _silu_lower)
+
+
 def _binary_shape(name: str, a: Tensor, b: Tensor | float) -> Spec:
     if not isinstance(b, Tensor):
         require_float32(name, a=a)
@@ -85,3 +108,21 @@ def _binary(name: str, code: int, reference: Callable[..., Array]) -> Op[[Tensor
 
 add = _binary("add", 0, np.add)
 mul = _binary("mul", 1, np.multiply)
+sub = _binary("sub", 2, np.subtract)
+div = _binary("div", 3, np.divide)
+
+
+def _swiglu_shape(gate: Tensor, up: Tensor) -> Spec:
+    require_float32("swiglu", gate=gate, up=up)
+    return Spec(broadcast("swiglu", gate, up))
+
+
+def _swiglu_reference(gate: Array, up: Array) -> Array:
+    return float32(_silu_reference(gate).astype(np.float64) * up)
+
+
+def _swiglu_lower(target: Target, y: Tensor, gate: Tensor, up: Tensor) -> list[Dispatch]:
+    return _binary_lower("swiglu", 4, target, y, gate, up)
+
+
+swiglu = Op("swiglu", _swiglu_shape, _swiglu_reference, _swiglu_lower)

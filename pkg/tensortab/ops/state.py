@@ -6,6 +6,8 @@ advance  scalar := scalar + by         on the GPU, so that several steps need no
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..dim import Dim, ceildiv, product
 from ..errors import ShapeError
 from ..kernel import load
@@ -19,6 +21,8 @@ _ADVANCE = load("advance")
 def _assign_shape(state: Tensor, x: Tensor) -> Spec:
     if x.dtype != state.dtype or product(x.shape) != product(state.shape):
         raise ShapeError(f"assign: x is {x.spec}, expected {state.spec}, the state's")
+    if np.dtype(x.dtype).itemsize != 4:
+        raise ShapeError(f"assign: x is {x.spec}, expected a dtype of 4 bytes")
     return state.spec
 
 
@@ -37,20 +41,20 @@ def _assign_lower(target: Target, y: Tensor, state: Tensor, x: Tensor) -> list[D
 assign = Op("assign", _assign_shape, _assign_reference, _assign_lower, writes=0)
 
 
-def _advance_shape(scalar: Tensor, by: int = 1) -> Spec:
+def _advance_shape(scalar: Tensor, by: Dim = 1) -> Spec:
     _ = scalar.dim
     return scalar.spec
 
 
-def _advance_reference(scalar: Array, by: int = 1) -> Array:
+def _advance_reference(scalar: Array, by: Dim = 1) -> Array:
     return scalar + by
 
 
-def _advance_lower(target: Target, y: Tensor, scalar: Tensor, by: int = 1) -> list[Dispatch]:
+def _advance_lower(target: Target, y: Tensor, scalar: Tensor, by: Dim = 1) -> list[Dispatch]:
     return [dispatch(_ADVANCE, (1, 1, 1), scalar=y, by=by)]
 
 
-def _advance_becomes(scalar: Tensor, by: int = 1) -> Dim:
+def _advance_becomes(scalar: Tensor, by: Dim = 1) -> Dim:
     return scalar.dim + by
 
 

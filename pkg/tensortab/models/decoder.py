@@ -1,0 +1,149 @@
+"""A decoder-only language model of the Llama family: one graph for prompts, one for single tokens.
+
+Touvron et al., arXiv 2302.13971: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+
+Both graphs share weights, caches and the live position `pos`. A run takes `rows` tokens at
+positions pos … pos + rows − 1, writes their keys and values, samples the token that follows the
+last row, and moves on by itself: the token into the state `token`, the flags of what was seen, and
+pos += rows. So a graph with one row, fed from `token`, needs nothing from the host between steps.
+
+    ids       int32 [1, rows]      input of the prompt's graph; the other reads the state `token`
+    token     int32 [1]            output: the token sampled after the last row
+    logits    float32 [1, vocab]   output where asked for: of the last row
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..dim import Dim
+from ..graph import Graph
+from ..op import Tensor
+from ..ops import (
+    add,
+    advance,
+    apply_rotary_emb,
+    assign,
+    embedding,
+    mark,
+    permute,
+    reshape,
+    rms_norm,
+    rope_frequencies,
+    rope_table,
+    sample,
+    sdpa_with_kv_cache,
+    swiglu,
+)
+from ..ops.sampling import WORDS
+from ..quant.recipe import Recipe
+from .checkpoint import Weights
+
+
+@dataclass(frozen=True)
+class Config:
+    """The sizes of a model and how much context its caches hold."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocab: int
+    context: int
+    theta: float = 10000.0
+    eps: float = 1e-5
+    tied: bool = True  # the head is the embedding's table
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """What every layer of a graph needs."""
+
+    config: Config
+    weights: Weights
+    pos: Tensor
+    rope: tuple[Tensor, Tensor]
+    cache: str  # dtype of the caches
+
+
+def build(
+    config: Config,
+    recipe: Recipe,
+    *,
+    rows: Dim = 1,
+    fed: bool = False,
+    cache: str = "float16",
+    logits: bool = False,
+) -> tuple[Graph, Weights]:
+    """The graph of `rows` tokens a run, and its weights.
+
+    `fed` takes the tokens from the input `ids`, else the one from the state `token`. `cache` is
+    the caches' dtype, float32 or float16.
+    """
+    g = Graph()
+    w = Weights(g, recipe)
+    pos = g.symint("pos", max=config.context)
+    token = g.state("token", (1, 1), "int32")
+    seen = g.state("seen", (config.vocab,), "int32")
+    settings = g.state("sampling", (WORDS,), "uint32")
+    table = rope_table(rope_frequencies(config.head_dim, config.theta), config.context)
+    cos, sin = (g.constant(n, a) for n, a in zip(("rope.cos", "rope.sin"), table, strict=True))
+    inside = _Inside(config, w, pos, (cos, sin), cache)
+
+    ids = g.input("ids", (1, rows), "int32") if fed else token
+    x = w.embedding(ids, "model.embed_tokens", config.vocab, config.hidden)
+    for i in range(config.layers):
+        x = _layer(inside, x, f"model.layers.{i}")
+    last = _last_row(g, x, rows, config.hidden)
+    head = "model.embed_tokens" if config.tied else "lm_head"
+    scores = w.linear(_norm(inside, last, "model.norm"), head, config.vocab, bias=False)
+
+    flagged = mark(seen, reshape(ids, (rows,)))
+    chosen = sample(scores, settings, pos, flagged)
+    g.output("token", permute(chosen, (0,)))
+    if logits:
+        g.output("logits", scores)
+    g.effect(assign(token, chosen))
+    g.effect(advance(pos, rows))
+    return g, w
+
+
+def _last_row(g: Graph, x: Tensor, rows: Dim, hidden: int) -> Tensor:
+    """x[0, rows − 1, :] as [1, hidden]; only that row goes through the head."""
+    if rows == 1:
+        return reshape(x, (1, hidden))
+    return embedding(g.scalar(rows - 1), reshape(x, (rows, hidden)))
+
+
+def _norm(inside: _Inside, x: Tensor, name: str) -> Tensor:
+    weight = inside.weights.vector(f"{name}.weight", inside.config.hidden)
+    return rms_norm(x, weight, eps=inside.config.eps)
+
+
+def _layer(inside: _Inside, x: Tensor, name: str) -> Tensor:
+    w, c = inside.weights, inside.config
+    x = add(x, _attention(inside, _norm(inside, x, f"{name}.input_layernorm"), name))
+    h = _norm(inside, x, f"{name}.post_attention_layernorm")
+    gate = w.linear(h, f"{name}.mlp.gate_proj", c.intermediate, bias=False)
+    up = w.linear(h, f"{name}.mlp.up_proj", c.intermediate, bias=False)
+    return add(x, w.linear(swiglu(gate, up), f"{name}.mlp.down_proj", c.hidden, bias=False))
+
+
+def _attention(inside: _Inside, x: Tensor, name: str) -> Tensor:
+    w, c, pos = inside.weights, inside.config, inside.pos
+    rows = x.shape[1]
+
+    def heads(part: str, count: int) -> Tensor:
+        flat = w.linear(x, f"{name}.self_attn.{part}_proj", count * c.head_dim, bias=False)
+        return reshape(flat, (1, rows, count, c.head_dim))
+
+    q = apply_rotary_emb(heads("q", c.heads), *inside.rope, pos)
+    k = apply_rotary_emb(heads("k", c.kv_heads), *inside.rope, pos)
+    v = heads("v", c.kv_heads)
+    shape = (1, c.context, c.kv_heads, c.head_dim)
+    keys, values = (w.graph.state(f"{name}.{n}", shape, inside.cache) for n in ("keys", "values"))
+    attended = sdpa_with_kv_cache(q, k, v, keys, values, pos)
+    merged = reshape(attended, (1, rows, c.heads * c.head_dim))
+    return w.linear(merged, f"{name}.self_attn.o_proj", c.hidden, bias=False)
