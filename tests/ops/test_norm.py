@@ -27,6 +27,8 @@ NORMS: list[tuple[tt.Op, dict[str, np.ndarray], Callable[..., torch.Tensor]]] = 
     (tt.ops.l2_normalize, {}, lambda x: F.normalize(x, dim=-1)),
     (tt.ops.softmax, {}, lambda x: F.softmax(x, dim=-1)),
 ]
+# The last two are shared by more lanes, the last one on a software adapter too.
+LENGTHS = [(D,), (1, 1), (1, D), (17, D), (2, 3, 64), (3, 200), (2, 1100), (2, 20000)]
 NAMES = [op.name for op, _, _ in NORMS]
 norms = pytest.mark.parametrize(("op", "vectors", "in_torch"), NORMS, ids=NAMES)
 
@@ -43,7 +45,7 @@ def test_torch_is_reference(op: tt.Op, vectors: Any, in_torch: Any) -> None:
 
 
 @norms
-@pytest.mark.parametrize("shape", [(D,), (1, 1), (1, D), (17, D), (2, 3, 64), (3, 200)])
+@pytest.mark.parametrize("shape", LENGTHS)
 def test_reference_is_device(
     device: harness.Device, op: tt.Op, vectors: Any, in_torch: Any, shape: tuple[int, ...]
 ) -> None:
@@ -65,8 +67,8 @@ def test_rows_shared_or_not(
     """Both ways to share a row, whatever the device would choose."""
     del in_torch
 
-    def forced(kernel: tt.kernel.Kernel, target: tt.target.Target, **knobs: int) -> Any:
-        del target
+    def forced(kernel: tt.kernel.Kernel, target: tt.target.Target, d: int, **knobs: int) -> Any:
+        del target, d
         return kernel.specialise(LANES=lanes, ROWS=3, **knobs)
 
     monkeypatch.setattr("tensortab.ops.norm._rows", forced)

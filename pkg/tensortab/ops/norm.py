@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dim import ceildiv
+from ..dim import Dim, ceildiv, upper
 from ..errors import ShapeError
 from ..kernel import Kernel, load
 from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
@@ -24,10 +24,15 @@ _SOFTMAX = load("softmax")
 _LAYER, _RMS, _L2 = 0, 1, 2
 
 
-def _rows(kernel: Kernel, target: Target, **knobs: int) -> Kernel:
-    """Set how a row is shared: one invocation without barriers where the GPU is imitated."""
-    shared = {"LANES": 1, "ROWS": 8} if target.software else {"LANES": 64, "ROWS": 1}
-    return kernel.specialise(**shared, **knobs)
+# llvmpipe ends an invocation after 65,535 turns of its loops; a lone lane walks a row three times.
+_LONGEST_ALONE = 16384
+
+
+def _rows(kernel: Kernel, target: Target, d: Dim, **knobs: int) -> Kernel:
+    """Set how a row of `d` is shared: by no one, so without barriers, where the GPU is imitated."""
+    if target.software and upper(d) <= _LONGEST_ALONE:
+        return kernel.specialise(LANES=1, ROWS=8, **knobs)
+    return kernel.specialise(LANES=256 if upper(d) >= 1024 else 64, ROWS=1, **knobs)
 
 
 def _check(op: str, x: Tensor, **vectors: Tensor) -> Spec:
@@ -42,7 +47,7 @@ def _check(op: str, x: Tensor, **vectors: Tensor) -> Spec:
 def _lower(
     code: int, target: Target, y: Tensor, x: Tensor, weight: Tensor, bias: Tensor, eps: float
 ) -> list[Dispatch]:
-    kernel = _rows(_NORM, target, OP=code)
+    kernel = _rows(_NORM, target, x.shape[-1], OP=code)
     grid = fold(target, ceildiv(rows_of(x), kernel["ROWS"]))
     operands = {"x": x, "weight": weight, "bias": bias, "y": y}
     return [dispatch(kernel, grid, **operands, rows=rows_of(x), D=x.shape[-1], eps=eps)]
@@ -113,7 +118,7 @@ def _softmax_reference(x: Array) -> Array:
 
 
 def _softmax_lower(target: Target, y: Tensor, x: Tensor) -> list[Dispatch]:
-    kernel = _rows(_SOFTMAX, target)
+    kernel = _rows(_SOFTMAX, target, x.shape[-1])
     grid = fold(target, ceildiv(rows_of(x), kernel["ROWS"]))
     return [dispatch(kernel, grid, x=x, y=y, rows=rows_of(x), D=x.shape[-1])]
 
