@@ -1,7 +1,8 @@
 """The operators: one file a family, three functions an op (shape, reference, lower)."""
 
 from .argmax import argmax
-from .attention import attend, sdpa, sdpa_with_kv_cache
+from .attention import sdpa
+from .cached_attention import attend, sdpa_with_kv_cache
 from .elementwise import add, div, gelu, mul, silu, sub, swiglu
 from .embedding import embedding, embedding_q4gsw, embedding_q8gsw
 from .linear_qgsw import linear_q4gsw, linear_q8gsw

@@ -2,9 +2,8 @@
 
 Vaswani et al., arXiv 1706.03762; grouped queries: Ainslie et al., arXiv 2305.13245.
 
-    sdpa                 k and v as they are given, an optional additive mask
-    sdpa_with_kv_cache   k and v join a cache at a live position first; causal
-    attend               that, without the writing
+Here k and v are as they are given, with an optional additive mask; over a cache, see
+cached_attention.py, which shares what is said and checked here.
 
 heads is a multiple of kv_heads: query head h reads K/V head h // (heads / kv_heads). head_dim is a
 multiple of 4, 256 at most. A row that sees nothing (a mask of −∞) gives zeros.
@@ -12,7 +11,6 @@ multiple of 4, 256 at most. A row that sees nothing (a mask of −∞) gives zer
 Strategies, `lower`'s choice unless one is named:
 
     row    each invocation a few query rows; no barrier, anywhere; the choice for software
-    split  few query rows over a cache: chunks of keys in parallel, then joined (Flash-Decoding)
     tile   many query rows: tiles of scores in workgroup memory, online softmax (FlashAttention)
 """
 
@@ -26,25 +24,20 @@ import numpy as np
 from ..dim import Dim, ceildiv, upper
 from ..errors import ShapeError, UnsupportedError
 from ..kernel import load
-from ..op import Array, Dispatch, Limit, Op, Spec, Tensor, dispatch, fold
+from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..target import Target
 from .layout import contiguous, float32, require_float32, require_strategy, strides_in
-from .update_cache import DTYPES, bind_position, position, position_of, update_cache
 
 _ROW = load("sdpa_row")
 _TILE = load("sdpa_tile")
-_SPLIT = load("sdpa_split")
-_COMBINE = load("sdpa_combine")
-_FEW_ROWS = 8  # up to here a tile would be mostly empty
 _LAYOUTS = {"bhsd": (0, 1, 2), "bshd": (0, 2, 1)}  # where batch, heads and rows are
 _STRATEGIES = ("row", "tile")
-_CACHED = ("row", "tile", "split")
 
 Named = Mapping[str, Tensor | Dim | float]  # bindings and Params fields
 
 
 @dataclass(frozen=True)
-class _Sizes:
+class Sizes:
     """What q and k come to, whatever their layout."""
 
     batch: Dim
@@ -60,7 +53,7 @@ class _Sizes:
         return self.heads // self.kv_heads
 
 
-def _sizes(op: str, q: Tensor, k: Tensor, v: Tensor, layout: str) -> _Sizes:
+def check_sizes(op: str, q: Tensor, k: Tensor, v: Tensor, layout: str) -> Sizes:
     """Check q, k and v against each other."""
     if layout not in _LAYOUTS:
         raise UnsupportedError(f"{op}: layout is {layout!r}, expected one of {[*_LAYOUTS]}")
@@ -84,10 +77,10 @@ def _sizes(op: str, q: Tensor, k: Tensor, v: Tensor, layout: str) -> _Sizes:
             f"{op}: head_dim is {head_dim}, expected a multiple of 4 from 4 to 256"
             " (kernels read whole vec4s, and a workgroup holds 64 of them)"
         )
-    return _Sizes(q.shape[b], heads, kv_heads, q.shape[s], k.shape[s], head_dim)
+    return Sizes(q.shape[b], heads, kv_heads, q.shape[s], k.shape[s], head_dim)
 
 
-def _weigh(q: Array, k: Array, v: Array, scale: float | None, bias: Array | float) -> Array:
+def weigh(q: Array, k: Array, v: Array, scale: float | None, bias: Array | float) -> Array:
     """Attention in float64; q [B, heads, S, D], k and v [B, kv_heads, keys, D]."""
     group = q.shape[1] // k.shape[1]
     k, v = (np.repeat(a.astype(np.float64), group, axis=1) for a in (k, v))
@@ -99,17 +92,17 @@ def _weigh(q: Array, k: Array, v: Array, scale: float | None, bias: Array | floa
     return float32(np.divide(weight, total, out=np.zeros_like(weight), where=total > 0) @ v)
 
 
-def _causal(rows: int, keys: int, past: int) -> Array:
+def causal_bias(rows: int, keys: int, past: int) -> Array:
     """0 where row s sees a key, −∞ where not."""
     seen = np.arange(keys) <= past + np.arange(rows)[:, None]
     return np.where(seen, 0.0, -np.inf)
 
 
-def _scale(n: _Sizes, scale: float | None) -> float:
+def scale_of(n: Sizes, scale: float | None) -> float:
     return float(n.head_dim**-0.5) if scale is None else scale
 
 
-def _fields(n: _Sizes, layout: str, scale: float | None) -> dict[str, Dim | float]:
+def shared_fields(n: Sizes, layout: str, scale: float | None) -> dict[str, Dim | float]:
     """Params that sdpa_row and sdpa_tile share, but for the mask's and `past`."""
     axes = dict(zip("bhs", _LAYOUTS[layout], strict=True))
 
@@ -124,16 +117,16 @@ def _fields(n: _Sizes, layout: str, scale: float | None) -> dict[str, Dim | floa
         "group": n.group,
         "S": n.rows,
         "keys": n.keys,
-        "scale": _scale(n, scale),
+        "scale": scale_of(n, scale),
         **{f"q_{a}": of_q[i] for a, i in axes.items()},
         **{f"k_{a}": of_k[i] for a, i in axes.items()},
     }
 
 
-def _launch(
+def launch(
     target: Target,
     strategy: str,
-    n: _Sizes,
+    n: Sizes,
     knobs: Mapping[str, bool],
     given: Named,
 ) -> Dispatch:
@@ -163,7 +156,7 @@ def _sdpa_shape(
 ) -> Spec:
     require_float32("sdpa", q=q, k=k, v=v)
     require_strategy("sdpa", strategy, _STRATEGIES)
-    n = _sizes("sdpa", q, k, v, layout)
+    n = check_sizes("sdpa", q, k, v, layout)
     if mask is not None:
         require_float32("sdpa", mask=mask)
         full = (n.batch, n.heads, n.rows, n.keys)
@@ -193,8 +186,8 @@ def _sdpa_reference(
         q, k, v = (a.swapaxes(1, 2) for a in (q, k, v))
     bias: Array | float = 0.0 if mask is None else mask.astype(np.float64)
     if causal:
-        bias = bias + _causal(q.shape[2], k.shape[2], 0)
-    y = _weigh(q, k, v, scale, bias)
+        bias = bias + causal_bias(q.shape[2], k.shape[2], 0)
+    y = weigh(q, k, v, scale, bias)
     return y if layout == "bhsd" else y.swapaxes(1, 2)
 
 
@@ -211,154 +204,16 @@ def _sdpa_lower(
     layout: str = "bhsd",
     strategy: str | None = None,
 ) -> list[Dispatch]:
-    n = _sizes("sdpa", q, k, v, layout)
+    n = check_sizes("sdpa", q, k, v, layout)
     walk: tuple[Dim, ...] = (0, 0, 0, 0)
     if mask is not None:
         walk = strides_in(mask, (n.batch, n.heads, n.rows, n.keys))
     knobs = {"HALF": False, "LIVE": False, "CAUSAL": causal, "MASK": mask is not None}
     operands: Named = {"q": q, "k": k, "v": v, "mask": mask or q, "pos": q, "past": 0}
     strides = {f"m_{a}": m for a, m in zip("bhsk", walk, strict=True)}
-    fields = _fields(n, layout, scale)
+    fields = shared_fields(n, layout, scale)
     chosen = strategy or ("row" if target.software else "tile")
-    return [_launch(target, chosen, n, knobs, {**operands, **strides, **fields, "y": y})]
+    return [launch(target, chosen, n, knobs, {**operands, **strides, **fields, "y": y})]
 
 
 sdpa = Op("sdpa", _sdpa_shape, _sdpa_reference, _sdpa_lower)
-
-
-def _attend_shape(
-    q: Tensor,
-    k_all: Tensor,
-    v_all: Tensor,
-    pos: Tensor | int,
-    *,
-    scale: float | None = None,
-    strategy: str | None = None,
-) -> Spec:
-    require_float32("attend", q=q)
-    require_strategy("attend", strategy, _CACHED)
-    position("attend", pos)
-    _sizes("attend", q, k_all, v_all, "bshd")
-    if k_all.dtype not in DTYPES:
-        raise ShapeError(f"attend: the caches are {k_all.spec}, expected float32 or float16")
-    return q.spec
-
-
-def _attend_reference(
-    q: Array,
-    k_all: Array,
-    v_all: Array,
-    pos: Array | int,
-    *,
-    scale: float | None = None,
-    strategy: str | None = None,
-) -> Array:
-    past, rows = position_of(pos), q.shape[1]
-    q, k, v = (a.swapaxes(1, 2) for a in (q, k_all[:, : past + rows], v_all[:, : past + rows]))
-    return _weigh(q, k, v, scale, _causal(rows, past + rows, past)).swapaxes(1, 2)
-
-
-def _attend_limit(
-    q: Tensor,
-    k_all: Tensor,
-    v_all: Tensor,
-    pos: Tensor | int,
-    *,
-    scale: float | None = None,
-    strategy: str | None = None,
-) -> Limit:
-    end = position("attend", pos) + q.shape[1]
-    return end, k_all.shape[1], "pos + S, the rows of the caches in use"
-
-
-def _attend_lower(
-    target: Target,
-    y: Tensor,
-    q: Tensor,
-    k_all: Tensor,
-    v_all: Tensor,
-    pos: Tensor | int,
-    *,
-    scale: float | None = None,
-    strategy: str | None = None,
-) -> list[Dispatch]:
-    n = _sizes("attend", q, k_all, v_all, "bshd")
-    few = "split" if upper(n.rows) <= _FEW_ROWS else "tile"
-    chosen = strategy or ("row" if target.software else few)
-    live, bound = bind_position(pos, q)
-    half = k_all.dtype == "float16"
-    operands: Named = {"q": q, "k": k_all, "v": v_all, **bound}
-    if chosen == "split":
-        return _split(target, y, n, operands, position("attend", pos), scale, half, live)
-    knobs = {"HALF": half, "LIVE": live, "CAUSAL": True, "MASK": False}
-    unmasked: Named = {"mask": q, "m_b": 0, "m_h": 0, "m_s": 0, "m_k": 0}
-    fields = _fields(n, "bshd", scale)
-    return [_launch(target, chosen, n, knobs, {**operands, **unmasked, **fields, "y": y})]
-
-
-def _split(
-    target: Target,
-    y: Tensor,
-    n: _Sizes,
-    operands: Named,
-    past: Dim,
-    scale: float | None,
-    half: bool,
-    live: bool,
-) -> list[Dispatch]:
-    """Every chunk of keys on its own, then the chunks together; scratch for the whole cache."""
-    d4 = n.head_dim // 4
-    sharing = n.rows * n.group  # rows that read the same keys
-    kernel = _SPLIT.specialise(D4=d4, HALF=half, LIVE=live, QUADS=1 if upper(sharing) <= 4 else 2)
-    chunks = ceildiv(n.keys, kernel["KEYS"])
-    count = n.batch * n.rows * n.heads
-    stats = Tensor(Spec((count, chunks, 2)))
-    partial = Tensor(Spec((count, chunks, n.head_dim)))
-    grid = (
-        ceildiv(past + n.rows, kernel["KEYS"]),
-        ceildiv(sharing, 4 * kernel["QUADS"]),
-        n.batch * n.kv_heads,
-    )
-    shared: Named = {
-        "heads": n.heads,
-        "S": n.rows,
-        "chunks": chunks,
-        "stats": stats,
-        "partial": partial,
-        "pos": operands["pos"],
-        "past": operands["past"],
-    }
-    fields = {"group": n.group, "keys": n.keys, "scale": _scale(n, scale)}
-    combine = _COMBINE.specialise(D4=d4, LIVE=live, KEYS=kernel["KEYS"])
-    return [
-        dispatch(kernel, grid, **{**operands, **shared}, **fields),
-        dispatch(combine, fold(target, count), **shared, y=y, count=count),
-    ]
-
-
-attend = Op("attend", _attend_shape, _attend_reference, _attend_lower, limit=_attend_limit)
-
-
-def sdpa_with_kv_cache(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    pos: Tensor | int,
-    *,
-    scale: float | None = None,
-    strategy: str | None = None,
-) -> Tensor:
-    """Write k and v into the caches at rows pos … pos + S − 1, and attend to rows 0 … pos + s.
-
-    q [B, S, heads, D], k and v [B, S, kv_heads, D], caches [B, Smax, kv_heads, D] float32 or
-    float16; the result is [B, S, heads, D].
-    """
-    if q.shape[1:2] != k.shape[1:2] or k.spec != v.spec:
-        raise ShapeError(
-            f"sdpa_with_kv_cache: q is {q.spec}, k is {k.spec}, v is {v.spec}, expected equal S,"
-            " and v like k"
-        )
-    k_all, v_all = update_cache(k_cache, k, pos), update_cache(v_cache, v, pos)
-    return attend(q, k_all, v_all, pos, scale=scale, strategy=strategy)
