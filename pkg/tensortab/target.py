@@ -37,7 +37,6 @@ class Target:
     software: bool = False
     features: frozenset[str] = frozenset()
     limits: Mapping[str, int] = field(default_factory=lambda: DEFAULT_LIMITS)
-    subgroup_size: tuple[int, int] = (0, 0)  # least and greatest; zeros without subgroups
 
     @property
     def workgroups(self) -> int:

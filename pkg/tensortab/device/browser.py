@@ -245,8 +245,7 @@ def _target(adapter: Any, features: frozenset[str], limits: dict[str, int]) -> T
 
     architecture = text("architecture")
     fallback = getattr(info, "isFallbackAdapter", False) or architecture == "swiftshader"
-    sizes = [getattr(info, f"subgroup{end}Size", 0) or 0 for end in ("Min", "Max")]
     return Target(
         "browser", text("vendor"), architecture, text("description"), bool(fallback), features,
-        limits, (sizes[0], sizes[1]),
+        limits,
     )  # fmt: skip
