@@ -104,7 +104,7 @@ def test_checkpoints_that_do_not_fit(native: harness.Native) -> None:
     with pytest.raises(FormatError, match=r"no tensor 'encoder.layer.1.output.dense.bias', which"):
         fill(missing)
     name = "embeddings.LayerNorm.weight"
-    with pytest.raises(FormatError, match=rf"'{name}' is \[63\], expected \[128\]"):
+    with pytest.raises(FormatError, match=rf"'{name}' is F32\[63\], expected float32\[128\]"):
         fill(tensors | {name: tensors[name][:63]})
 
 

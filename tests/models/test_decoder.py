@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812  # torch's own habit
 
 import harness
 import tensortab as tt
+from decoder_torch import logits
 from tensortab.models import decoder
 from tensortab.quant.recipe import FLOAT, Format, Recipe
 
@@ -40,44 +40,16 @@ def weights(recipe: Recipe) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray
 
 
 def in_torch(tensors: dict[str, np.ndarray], ids: Sequence[int]) -> np.ndarray:
-    """Logits after the last id, everything recomputed."""
-    w = {n: torch.from_numpy(t) for n, t in tensors.items()}
-    c, s = CONFIG, len(ids)
-    inverse = torch.from_numpy(tt.ops.rope_frequencies(c.head_dim)).double()
-    angle = torch.outer(torch.arange(s).double(), inverse).repeat(1, 2).float()
-
-    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
-        return F.rms_norm(x, (c.hidden,), w[f"{name}.weight"], c.eps)
-
-    def turned(x: torch.Tensor) -> torch.Tensor:
-        half = torch.cat([-x[..., c.head_dim // 2 :], x[..., : c.head_dim // 2]], -1)
-        return x * angle.cos() + half * angle.sin()
-
-    x = w["model.embed_tokens.weight"][torch.tensor(ids)]
-    for i in range(c.layers):
-        layer = f"model.layers.{i}"
-        h = norm(x, f"{layer}.input_layernorm")
-        q, k, v = (
-            F.linear(h, w[f"{layer}.self_attn.{n}_proj.weight"]).view(s, -1, c.head_dim)
-            for n in "qkv"
-        )
-        q, k, v = (t.transpose(0, 1) for t in (q, k, v))
-        a = F.scaled_dot_product_attention(
-            turned(q)[None], turned(k)[None], v[None], is_causal=True, enable_gqa=True
-        )[0]
-        x = x + F.linear(a.transpose(0, 1).flatten(1), w[f"{layer}.self_attn.o_proj.weight"])
-        h = norm(x, f"{layer}.post_attention_layernorm")
-        gate, up = (F.linear(h, w[f"{layer}.mlp.{n}_proj.weight"]) for n in ("gate", "up"))
-        x = x + F.linear(F.silu(gate) * up, w[f"{layer}.mlp.down_proj.weight"])
-    return F.linear(norm(x, "model.norm"), w["model.embed_tokens.weight"])[-1].numpy()
+    """Logits after the last id."""
+    return logits({n: torch.from_numpy(t) for n, t in tensors.items()}, CONFIG, ids).numpy()
 
 
-def graphs(recipe: Recipe, cache: str = "float32", *, logits: bool = True) -> list[tt.Graph]:
+def graphs(recipe: Recipe, cache: str = "float32", *, scores: bool = True) -> list[tt.Graph]:
     """Prompt and decode, their constants filled."""
     constants, _ = weights(recipe)
     found = []
     for rows, fed in ((tt.Sym("rows", 16, min=1), True), (1, False)):
-        graph, _ = decoder.build(CONFIG, recipe, rows=rows, fed=fed, cache=cache, logits=logits)
+        graph, _ = decoder.build(CONFIG, recipe, rows=rows, fed=fed, cache=cache, logits=scores)
         graph.values |= {n: a for n, a in constants.items() if n in graph.constants}
         found.append(graph)
     return found
@@ -151,7 +123,7 @@ def test_n_steps_are_n_steps_and_a_seed_is_a_seed_everywhere(
 ) -> None:
     import inspect
 
-    made = graphs(Recipe(Format("q4gsw")), "float16", logits=False)
+    made = graphs(Recipe(Format("q4gsw")), "float16", scores=False)
 
     async def work(device: tt.Device) -> list[list[int]]:
         return [await generate(device, made, bursts, **s) for bursts, s in RUNS]

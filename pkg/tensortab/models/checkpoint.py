@@ -3,7 +3,8 @@
 A float weight is a constant of the tensor's own name; a quantized one two constants, `NAME.packed`
 and `NAME.scales`. Building the graph declares them; `fill` streams the file through: float32
 tensors go to the device as they lie, without a copy in the Python heap; the others are read,
-converted or quantized, written and dropped, one at a time.
+converted or quantized, written and dropped, one at a time. A checkpoint may also hold a weight
+quantized already, under the constants' two names; then both go to the device as they lie.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ Progress = Callable[[str, int, int], None]  # stage, done, total (bytes or items
 
 _LINEAR = {"q4gsw": linear_q4gsw, "q8gsw": linear_q8gsw}
 _EMBEDDING = {"q4gsw": embedding_q4gsw, "q8gsw": embedding_q8gsw}
+_STORED = {"float32": "F32", "float16": "F16", "uint8": "U8", "int8": "I8"}  # as safetensors says
 
 
 class Weights:
@@ -77,18 +79,14 @@ class Weights:
 
     @property
     def bits(self) -> float:
-        """Bits a weight over the linear layers, scales included."""
+        """Bits a weight over the quantized matrices, scales included."""
         sizes = {name: n * k for name, (n, k) in self.quantized.items()}
         total = sum(size * self.recipe.format(name).bits for name, size in sizes.items())
         return total / max(sum(sizes.values()), 1) if sizes else 32.0
 
     async def fill(self, session: Session, file: File, progress: Progress | None = None) -> None:
         """Read every constant of the graph from `file`; FormatError for a missing or odd tensor."""
-        wanted = {
-            n: t.spec.at({})
-            for n, t in self.graph.constants.items()
-            if not n.endswith((".packed", ".scales"))
-        } | self.quantized
+        wanted = self._wanted(file)
         self._check(file, wanted)
         total = sum(_nbytes(file.tensors[n]) for n in wanted)
         done = 0
@@ -99,17 +97,31 @@ class Weights:
                 progress("weights", done, total)
             await asyncio.sleep(0)  # a page's messages get their turn
 
-    def _check(self, file: File, wanted: dict[str, tuple[int, ...]]) -> None:
-        for name, shape in wanted.items():
+    def _wanted(self, file: File) -> dict[str, Spec]:
+        """The tensors to read; a quantized weight may lie there packed already."""
+        parts = {f"{n}.{part}": n for n in self.quantized for part in ("packed", "scales")}
+        wanted = {}
+        for name, leaf in self.graph.constants.items():
+            whole = parts.get(name)
+            if whole is not None and name not in file.tensors:
+                wanted[whole] = Spec(self.quantized[whole])
+            elif name not in self.graph.values:  # those were computed, not trained
+                wanted[name] = leaf.spec
+        return wanted
+
+    def _check(self, file: File, wanted: dict[str, Spec]) -> None:
+        for name, spec in wanted.items():
             if name not in file.tensors:
                 raise FormatError(
                     f"{file.source.name}: there is no tensor {name!r}, which the model's config"
                     " asks for"
                 )
-            if tuple(file.tensors[name].shape) != shape:
+            found = file.tensors[name]
+            packed = name not in self.quantized and spec.dtype != "float32"
+            if found.shape != spec.at({}) or (packed and found.dtype != _STORED[spec.dtype]):
                 raise FormatError(
-                    f"{file.source.name}: {name!r} is {list(file.tensors[name].shape)},"
-                    f" expected {list(shape)} (from the model's config)"
+                    f"{file.source.name}: {name!r} is {found.dtype}{list(found.shape)},"
+                    f" expected {spec} (from the model's config)"
                 )
 
     async def _fill(self, session: Session, file: File, name: str) -> None:
@@ -117,7 +129,7 @@ class Weights:
             packed, scales = self.recipe.format(name).quantize(await file.array(name), name)
             session.fill(f"{name}.packed", packed)
             session.fill(f"{name}.scales", scales)
-        elif file.tensors[name].dtype == "F32":
+        elif file.tensors[name].dtype == _STORED[self.graph.constants[name].dtype]:
             session.fill(name, await file.foreign(name))
         else:
             session.fill(name, (await file.array(name)).astype(np.float32))

@@ -14,6 +14,7 @@ pos += rows. So a graph with one row, fed from `token`, needs nothing from the h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..dim import Dim
@@ -53,6 +54,7 @@ class Config:
     vocab: int
     context: int
     theta: float = 10000.0
+    scaling: Mapping[str, object] | None = None  # of rope, as rope_frequencies takes it
     eps: float = 1e-5
     tied: bool = True  # the head is the embedding's table
 
@@ -88,7 +90,8 @@ def build(
     token = g.state("token", (1, 1), "int32")
     seen = g.state("seen", (config.vocab,), "int32")
     settings = g.state("sampling", (WORDS,), "uint32")
-    table = rope_table(rope_frequencies(config.head_dim, config.theta), config.context)
+    inverse = rope_frequencies(config.head_dim, config.theta, config.scaling)
+    table = rope_table(inverse, config.context)
     cos, sin = (g.constant(n, a) for n, a in zip(("rope.cos", "rope.sin"), table, strict=True))
     inside = _Inside(config, w, pos, (cos, sin), cache)
 
@@ -101,7 +104,8 @@ def build(
     scores = w.linear(_norm(inside, last, "model.norm"), head, config.vocab, bias=False)
 
     flagged = mark(seen, reshape(ids, (rows,)))
-    chosen = sample(scores, settings, pos, flagged)
+    # By the last row's position, so that a seed draws the same however the prompt was cut.
+    chosen = sample(scores, settings, g.scalar(pos.dim + rows - 1), flagged)
     g.output("token", permute(chosen, (0,)))
     if logits:
         g.output("logits", scores)

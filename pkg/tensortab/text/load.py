@@ -6,29 +6,33 @@ import json
 from typing import Any
 
 from ..errors import FormatError, UnsupportedError
-from ..models import bert
+from ..models import bert, llama
 from ..models.checkpoint import Progress
 from ..quant.recipe import recipe
 from ..runtime import Device
 from ..weights import open_source, safetensors
 from .embedder import Embedder
+from .generator import Generator
 from .tokenizer import Tokenizer
 
-ARCHITECTURES = ("BertModel",)
+ARCHITECTURES = ("BertModel", "LlamaForCausalLM")
 
 
 async def load(
     location: str,
     *,
     quantize: Any = "auto",
+    context: int | None = None,
     device: Device | None = None,
     progress: Progress | None = None,
-) -> Embedder:
+) -> Any:
     """Open the model in a folder: a path, or a base URL, that holds config.json and its kin.
 
-    `quantize` is "auto" (the architecture's own choice), None (float weights), a format's name,
-    a mapping of name patterns to formats ({"attention": "q8gsw"}) or a `Recipe`. `progress` is
-    called with a stage ("weights", …), what is done and the total, in bytes or items.
+    An `Embedder` for an encoder, a `Generator` for a language model. `quantize` is "auto" (the
+    architecture's own choice), None (float weights), a format's name, a mapping of name patterns
+    to formats ({"attention": "q8gsw"}) or a `Recipe`. `context` is how many tokens a language
+    model's caches hold. `progress` is called with a stage ("weights", …), what is done and the
+    total, in bytes or items.
 
     Raises UnsupportedError for another architecture, before a weight is read, FormatError for a
     malformed file, DeviceError where the device cannot hold the model.
@@ -40,12 +44,24 @@ async def load(
         raise UnsupportedError(
             f"{location}: architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}"
         )
-    made = bert.Config.read(config)
-    chosen = recipe(quantize, bert.default_recipe(made))
-    tokenizer = await Tokenizer.open(folder)
-    file = await safetensors.open(f"{folder}/model.safetensors")
+    if architecture == "BertModel":
+        encoder = bert.Config.read(config)
+        chosen = recipe(quantize, bert.default_recipe(encoder))
+        tokenizer, file = await _parts(folder)
+        device = device or await Device.open()
+        return await Embedder.create(device, encoder, tokenizer, file, chosen, progress)
+    sizes = llama.read(config, context)
+    chosen = recipe(quantize, llama.DEFAULT_RECIPE)
+    generation = await _json(f"{folder}/generation_config.json")
+    generation = {"eos_token_id": config.get("eos_token_id", [])} | generation
+    tokenizer, file = await _parts(folder)
     device = device or await Device.open()
-    return await Embedder.create(device, made, tokenizer, file, chosen, progress)
+    return await Generator.create(device, sizes, tokenizer, file, chosen, generation, progress)
+
+
+async def _parts(folder: str) -> tuple[Tokenizer, safetensors.File]:
+    tokenizer = await Tokenizer.open(folder)
+    return tokenizer, await safetensors.open(f"{folder}/model.safetensors")
 
 
 async def _json(address: str) -> dict[str, Any]:
