@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tensortab import cli
+from tiny_llama import write_checkpoint
 
 LINES = """The cat sleeps on the warm windowsill.
 
@@ -28,6 +29,28 @@ def test_embed_prints_the_nearest_lines_best_first(request, tmp_path, where):
     first, second = result.stdout.splitlines()
     assert first.endswith("  Interest rates were raised by the central bank.")
     assert 1 >= float(first.split()[0]) > float(second.split()[0])
+
+
+@pytest.mark.usefixtures("native", "chrome")
+def test_generate_streams_the_same_text_natively_and_in_chrome(tmp_path):
+    folder = str(write_checkpoint(tmp_path))
+    texts = []
+    for options in (["--native"], []):
+        arguments = [
+            "generate",
+            *options,
+            "--max-new-tokens",
+            "12",
+            "--model",
+            folder,
+            "def add(a,",
+        ]
+        result = CliRunner().invoke(cli.main, arguments)
+        assert result.exit_code == 0, result.stderr
+        assert "12 tokens, " in result.stderr
+        texts.append(result.stdout)
+    assert texts[0] == texts[1]
+    assert texts[0].startswith("def add(a,")
 
 
 def test_embed_refuses_a_file_without_lines(tmp_path):

@@ -1,4 +1,4 @@
-"""The command line: `tensortab run | serve | embed | setup | doctor`."""
+"""The command line: `tensortab run | serve | embed | generate | setup | doctor`."""
 
 import asyncio
 import json
@@ -13,9 +13,9 @@ import click
 from rich.progress import Progress
 
 from tensortab import chrome as chromium
+from tensortab import completion, ranking, server, system, vendor
 from tensortab import doctor as checks
 from tensortab import firefox as gecko
-from tensortab import ranking, server, system, vendor
 from tensortab.browser_run import Page
 from tensortab.errors import SetupError, TensortabError
 
@@ -137,6 +137,46 @@ async def _rank_in_page(
         answer = await page.call(source, json.dumps(task).encode(), on_output=output)
     found: list[tuple[float, str]] = json.loads(answer)
     return found
+
+
+@main.command()
+@click.argument("prompt")
+@click.option("--model", required=True, type=click.Path(exists=True, file_okay=False))
+@click.option("--max-new-tokens", default=128, show_default=True)
+@click.option("--temperature", type=float, help="0 takes the likeliest token.")
+@click.option("--top-k", type=int)
+@click.option("--top-p", type=float)
+@click.option("--min-p", type=float)
+@click.option("--repetition-penalty", type=float)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--native", is_flag=True, help="Use this machine's GPU driver, not a browser.")
+def generate(
+    prompt: str, model: str, max_new_tokens: int, native: bool, **sampling: float | None
+) -> None:
+    """Continue PROMPT with the language model in a checkpoint's folder."""
+    given = {name: value for name, value in sampling.items() if value is not None}
+    folder = str(Path(model).resolve())
+    job = {"model": folder, "prompt": prompt, "max_new_tokens": max_new_tokens, "sampling": given}
+    click.echo(prompt, nl=False)
+    took = drive(_complete_natively(job) if native else _complete_in_page(job))
+    click.echo()
+    click.echo(completion.summary(took), err=True)
+
+
+async def _complete_natively(job: dict[str, Any]) -> dict[str, Any]:
+    def tell(piece: str) -> None:
+        write("stdout", piece.encode())
+
+    return await completion.complete(write=tell, **job)
+
+
+async def _complete_in_page(job: dict[str, Any]) -> dict[str, Any]:
+    await asyncio.to_thread(vendor.pyodide)
+    async with Page.open(mounts=[job["model"]]) as page:
+        source = "from tensortab.completion import main"
+        answer = await page.call(source, json.dumps(job).encode(), on_output=write)
+    took: dict[str, Any] = json.loads(answer)
+    return took
 
 
 @main.command()

@@ -1,0 +1,49 @@
+"""A Llama checkpoint of two small layers with random weights, as a folder of Hugging Face files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from safetensors.numpy import save_file
+
+from tensortab.models import decoder, llama
+from tensortab.quant.recipe import FLOAT, Recipe
+
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "intermediate_size": 96,
+    "vocab_size": 300,
+    "max_position_embeddings": 200,
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True,
+}
+TEXT = "def add(a, b):\n    return a + b  # naïve ☃ 雪\n" * 20
+
+
+def tensors() -> dict[str, np.ndarray]:
+    graph, _ = decoder.build(llama.read(CONFIG), Recipe(FLOAT))
+    random = np.random.default_rng(0)
+    return {
+        n: random.standard_normal(t.spec.at({}), np.float32) * 0.3 + n.endswith("norm.weight")
+        for n, t in graph.constants.items()
+        if n not in graph.values
+    }
+
+
+def write_checkpoint(folder: Path) -> Path:
+    """The files, with a byte-level tokenizer trained on the spot."""
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "generation_config.json").write_text('{"do_sample": false, "eos_token_id": 299}')
+    tokenizer = tokenizers.ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator([TEXT], vocab_size=299, min_frequency=1)
+    tokenizer.add_special_tokens(["<end>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text("{}")
+    save_file(tensors(), folder / "model.safetensors")
+    return folder
