@@ -16,3 +16,6 @@ def _folder(name: str) -> Path:
 
 WGSL = _folder("wgsl")
 WEB = _folder("web")
+EMBEDDED = (
+    WEB / "models" / "python-16m"
+)  # a language model of Python source, there without a network

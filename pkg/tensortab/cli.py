@@ -12,8 +12,8 @@ from typing import Any, TextIO, TypeVar
 import click
 from rich.progress import Progress
 
+from tensortab import assets, completion, ranking, server, system, vendor
 from tensortab import chrome as chromium
-from tensortab import completion, ranking, server, system, vendor
 from tensortab import doctor as checks
 from tensortab import firefox as gecko
 from tensortab.browser_run import Page
@@ -141,7 +141,12 @@ async def _rank_in_page(
 
 @main.command()
 @click.argument("prompt")
-@click.option("--model", required=True, type=click.Path(exists=True, file_okay=False))
+@click.option(
+    "--model",
+    default=assets.EMBEDDED,
+    type=click.Path(exists=True, file_okay=False),
+    help="A checkpoint's folder; the embedded model of Python source if left out.",
+)
 @click.option("--max-new-tokens", default=128, show_default=True)
 @click.option("--temperature", type=float, help="0 takes the likeliest token.")
 @click.option("--top-k", type=int)
@@ -153,7 +158,7 @@ async def _rank_in_page(
 def generate(
     prompt: str, model: str, max_new_tokens: int, native: bool, **sampling: float | None
 ) -> None:
-    """Continue PROMPT with the language model in a checkpoint's folder."""
+    """Continue PROMPT with a language model."""
     given = {name: value for name, value in sampling.items() if value is not None}
     folder = str(Path(model).resolve())
     job = {"model": folder, "prompt": prompt, "max_new_tokens": max_new_tokens, "sampling": given}
