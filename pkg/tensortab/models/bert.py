@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..dim import Dim
-from ..errors import FormatError, UnsupportedError
+from ..errors import FormatError
 from ..graph import Graph
 from ..op import Tensor
 from ..ops import add, embedding, gelu, l2_normalize, layer_norm, mean_pool, mul, reshape, sdpa
 from ..quant.recipe import Format, Recipe
 from .checkpoint import Weights
+from .settings import require, size
 
 _MASKED = -1e9  # added to a score, it leaves exp(score) = 0 in float32
 
@@ -42,28 +43,18 @@ class Config:
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Config:
         """Check a parsed config.json; refuses by name what is not implemented."""
-        for key, known in (
-            ("model_type", ("bert",)),
-            ("hidden_act", ("gelu",)),
-            ("position_embedding_type", ("absolute",)),
-        ):
-            if (got := config.get(key, known[0])) not in known:
-                raise UnsupportedError(f"config.json: {key} is {got!r}, expected {known[0]!r}")
-
-        def size(key: str) -> int:
-            got = config.get(key)
-            if not isinstance(got, int) or isinstance(got, bool) or got < 1:
-                raise FormatError(f"config.json: {key} is {got!r}, expected a positive integer")
-            return got
-
+        require(
+            config,
+            {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"},
+        )
         made = cls(
-            size("hidden_size"),
-            size("num_hidden_layers"),
-            size("num_attention_heads"),
-            size("intermediate_size"),
-            size("vocab_size"),
-            size("max_position_embeddings"),
-            size("type_vocab_size"),
+            size(config, "hidden_size"),
+            size(config, "num_hidden_layers"),
+            size(config, "num_attention_heads"),
+            size(config, "intermediate_size"),
+            size(config, "vocab_size"),
+            size(config, "max_position_embeddings"),
+            size(config, "type_vocab_size"),
             float(config.get("layer_norm_eps", 1e-12)),
         )
         if made.hidden % made.heads:
