@@ -9,8 +9,7 @@ import pytest
 import harness
 import tensortab as tt
 from tensortab.errors import ShapeError
-from tensortab.kernel import load
-from tensortab.op import dispatch
+from tensortab.ops.strided import strided
 from tensortab.plan import plan
 from tensortab.target import Target
 
@@ -144,10 +143,8 @@ def test_hooks_run_once_a_change(native: harness.Native) -> None:
         assert written[-1] == traffic, "the input; what changed: the scalar, a uniform, a grid"
 
 
-def _head(_target: object, y: tt.Tensor, x: tt.Tensor, n: object) -> list[object]:
-    kernel = load("strided_copy")
-    fields = {"d0": 1, "d1": 1, "d2": 1, "d3": n, "s0": 0, "s1": 0, "s2": 0, "s3": 1}
-    return [dispatch(kernel, (n, 1, 1), x=x, y=y, **fields)]
+def _head(target: Target, y: tt.Tensor, x: tt.Tensor, n: tt.dim.Dim) -> list[object]:
+    return [strided("head", target, y, x, (n,), (1,), (1,))]
 
 
 def test_a_symint_from_an_inputs_element_and_dimension(opened: tt.Device) -> None:

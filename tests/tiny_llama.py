@@ -7,6 +7,7 @@ import numpy as np
 import tokenizers
 from safetensors.numpy import save_file
 
+from checkpoints import random_tensors
 from tensortab.models import decoder, llama
 from tensortab.quant.recipe import FLOAT, Recipe
 
@@ -27,13 +28,8 @@ TEXT = "def add(a, b):\n    return a + b  # naïve ☃ 雪\n" * 20
 
 
 def tensors() -> dict[str, np.ndarray]:
-    graph, _ = decoder.build(llama.read(CONFIG), Recipe(FLOAT))
-    random = np.random.default_rng(0)
-    return {
-        n: random.standard_normal(t.spec.at({}), np.float32) * 0.3 + n.endswith("norm.weight")
-        for n, t in graph.constants.items()
-        if n not in graph.values
-    }
+    _, weights = decoder.build(llama.read(CONFIG), Recipe(FLOAT))
+    return random_tensors(weights)
 
 
 def write_checkpoint(folder: Path) -> Path:

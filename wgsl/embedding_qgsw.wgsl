@@ -1,10 +1,12 @@
 // y[i, :] = dequantize(table)[ids[i], :], ids clamped to the table; the table in 4- or 8-bit
-// symmetric groups along D. One invocation per four elements. Layouts: quant/.
+// symmetric groups along D. With PART it is rows first … of a larger one, and ids elsewhere give
+// zeros. One invocation per four elements. Layouts: quant/.
 
 const BITS: u32 = 4u;             // knob: 4 (offset binary) | 8 (two's complement)
 const HALF: bool = false;         // knob: scales are f16 pairs, not f32
 const BY_ROW: bool = false;       // knob: scales are [V, D/group], not [D/group, V]
 const HIGH_FIRST: bool = false;   // knob: a byte's high nibble is the even element
+const PART: bool = false;         // knob: the table is a part
 const WIDTH: u32 = 64u;           // knob: invocations per workgroup
 
 struct Params {
@@ -12,6 +14,7 @@ struct Params {
   V: u32,      // rows of the table
   D: u32,      // elements of a row, a multiple of 4
   group: u32,  // a multiple of 4
+  first: u32,
 }
 
 @group(0) @binding(0) var<storage, read> ids: array<i32>;
@@ -44,7 +47,8 @@ fn main(
   let i = (workgroup.x + workgroup.y * workgroups.x) * WIDTH + local.x;
   let across = p.D / 4u;
   if (i >= p.count * across) { return; }
-  let row = u32(clamp(ids[i / across], 0, i32(p.V) - 1));
+  let id = ids[i / across] - i32(p.first);
+  let row = u32(clamp(id, 0, i32(p.V) - 1));
   let quad = row * across + i % across;
   let g = i % across * 4u / p.group;
   let scale = scale_at(select(g * p.V + row, row * (p.D / p.group) + g, BY_ROW));
@@ -54,5 +58,5 @@ fn main(
   } else {
     word = packed[quad];
   }
-  y[i] = unpack(word) * scale;
+  y[i] = select(unpack(word) * scale, vec4<f32>(0.0), PART && id != i32(row));
 }

@@ -9,6 +9,7 @@ from safetensors.numpy import save
 import harness
 import tensortab as tt
 from bert_torch import encode
+from checkpoints import constants, dequantized, random_tensors
 from tensortab.errors import FormatError, UnsupportedError
 from tensortab.models import bert
 from tensortab.quant.recipe import FLOAT, Format, Recipe, recipe
@@ -26,16 +27,6 @@ CONFIG = {
     "type_vocab_size": 2,
     "hidden_act": "gelu",
 }
-
-
-def checkpoint(graph: tt.Graph, quantized: dict[str, tuple[int, int]]) -> dict[str, np.ndarray]:
-    """Random tensors of every name and shape the graph asks for."""
-    random = np.random.default_rng(0)
-    shapes = {n: t.spec.at({}) for n, t in graph.constants.items() if ".weight." not in n}
-    return {
-        n: random.standard_normal(s, np.float32) * 0.2 + n.endswith("Norm.weight")
-        for n, s in (shapes | quantized).items()
-    }
 
 
 def batch(lengths: list[int]) -> dict[str, np.ndarray]:
@@ -56,13 +47,9 @@ def test_agrees_with_torch(device: harness.Device, choice: str | None) -> None:
     chosen = recipe(choice, bert.default_recipe(config))
     size = {"batch": tt.Sym("batch", 4), "length": tt.Sym("length", 40)}
     graph, weights = bert.build(config, chosen, **size)
-    tensors = checkpoint(graph, weights.quantized)
-    exact = dict(tensors)
-    for name in weights.quantized:
-        packed, scales = chosen.format(name).quantize(tensors[name], name)
-        exact[name] = chosen.format(name).packing.dequantize(packed, scales)
-        graph.values |= {f"{name}.packed": packed, f"{name}.scales": scales}
-    graph.values |= {n: t for n, t in tensors.items() if n in graph.constants}
+    tensors = random_tensors(weights)
+    graph.values |= constants(weights, tensors)
+    exact = dequantized(weights, tensors)
     as_torch = {n: torch.from_numpy(t) for n, t in exact.items()}
     for lengths in ([1], [40, 3], [7, 7, 2, 5]):
         inputs = batch(lengths)
@@ -90,7 +77,7 @@ def test_configs_that_are_refused(
 
 def test_checkpoints_that_do_not_fit(native: harness.Native) -> None:
     graph, weights = bert.build(bert.Config.read(CONFIG), Recipe(FLOAT), batch=1, length=4)
-    tensors = checkpoint(graph, weights.quantized)
+    tensors = random_tensors(weights)
     session = asyncio.run(native.device.compile(graph))
 
     def fill(changed: dict[str, np.ndarray]) -> None:
@@ -111,7 +98,7 @@ def test_checkpoints_that_do_not_fit(native: harness.Native) -> None:
 def test_halves_are_widened(native: harness.Native) -> None:
     config = bert.Config.read(CONFIG)
     graph, weights = bert.build(config, Recipe(FLOAT), batch=1, length=4)
-    tensors = {n: t.astype(np.float16) for n, t in checkpoint(graph, {}).items()}
+    tensors = {n: t.astype(np.float16) for n, t in random_tensors(weights).items()}
     session = asyncio.run(native.device.compile(graph))
     inputs = batch([4])
 

@@ -10,6 +10,7 @@ import torch
 
 import harness
 import tensortab as tt
+from checkpoints import constants, dequantized, random_tensors
 from decoder_torch import logits
 from tensortab.models import decoder
 from tensortab.quant.recipe import FLOAT, Format, Recipe
@@ -20,23 +21,9 @@ PROMPT = [3, 14, 15, 92, 65]
 
 def weights(recipe: Recipe) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Random constants by name, and the tensors they stand for."""
-    random = np.random.default_rng(0)
-    graph, made = decoder.build(CONFIG, recipe)
-    constants, tensors = {}, {}
-    floats = {n: t.spec.at({}) for n, t in graph.constants.items() if n not in graph.values}
-    floats = {n: s for n, s in floats.items() if not n.endswith((".packed", ".scales"))}
-    for name, shape in (floats | made.quantized).items():
-        tensors[name] = random.standard_normal(shape, np.float32) * 0.3 + name.endswith(
-            "norm.weight"
-        )
-    for name, tensor in tensors.items():
-        if name in made.quantized:
-            packed, scales = recipe.format(name).quantize(tensor, name)
-            constants |= {f"{name}.packed": packed, f"{name}.scales": scales}
-            tensors[name] = recipe.format(name).packing.dequantize(packed, scales)
-        else:
-            constants[name] = tensor
-    return constants, tensors
+    _, made = decoder.build(CONFIG, recipe)
+    tensors = random_tensors(made)
+    return constants(made, tensors), dequantized(made, tensors)
 
 
 def in_torch(tensors: dict[str, np.ndarray], ids: Sequence[int]) -> np.ndarray:
@@ -46,11 +33,11 @@ def in_torch(tensors: dict[str, np.ndarray], ids: Sequence[int]) -> np.ndarray:
 
 def graphs(recipe: Recipe, cache: str = "float32", *, scores: bool = True) -> list[tt.Graph]:
     """Prompt and decode, their constants filled."""
-    constants, _ = weights(recipe)
+    values, _ = weights(recipe)
     found = []
     for rows, fed in ((tt.Sym("rows", 16, min=1), True), (1, False)):
         graph, _ = decoder.build(CONFIG, recipe, rows=rows, fed=fed, cache=cache, logits=scores)
-        graph.values |= {n: a for n, a in constants.items() if n in graph.constants}
+        graph.values |= values
         found.append(graph)
     return found
 

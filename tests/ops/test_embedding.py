@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,3 +143,35 @@ def test_packed_operands_that_do_not_fit() -> None:
         graph_of(
             packed_op(8, group=32, high_first=True), {"ids": IDS, **quantized(8, 32, "float32")}
         )
+
+
+HALVES = [slice(0, 7), slice(7, 14)]
+
+
+@pytest.mark.parametrize("bits", [0, 4, 8])
+def test_parts_of_a_table_add_up(device: harness.Device, bits: int) -> None:
+    ids = np.array([0, 6, 7, 10, 3, 99, -1], np.int32)
+    if bits:
+        q = quantized(bits, 32, "float16", rows=14, d=64)
+        op = tt.ops.embedding_q4gsw if bits == 4 else tt.ops.embedding_q8gsw
+        whole = {"packed": q["packed"], "scales": q["scales"]}
+        parts = [{"packed": q["packed"][r], "scales": q["scales"][:, r]} for r in HALVES]
+        options: dict[str, Any] = {"group": 32}
+    else:
+        op = tt.ops.embedding
+        whole = {"table": np.random.default_rng(0).standard_normal((14, 6), np.float32)}
+        parts = [{"table": whole["table"][r]} for r in HALVES]
+        options = {}
+    want = reference(lambda ids, **t: op(ids, **t, **options), {"ids": ids[:5], **whole})
+    for part, rows in zip(parts, HALVES, strict=True):
+        arrays = {"ids": ids, **{n: np.ascontiguousarray(a) for n, a in part.items()}}
+        first = rows.start
+
+        def build(ids: Any, first: int = first, **t: Any) -> Any:
+            return op(ids, **t, **options, first=first)
+
+        got = reference(build, arrays)
+        inside = (ids[:5] >= rows.start) & (ids[:5] < rows.stop)
+        assert_close(got[:5], want * inside[:, None], atol=0, rtol=0)
+        assert not got[5:].any(), "an id of no part"
+        assert_agrees(device, build, arrays, atol=0, rtol=0)

@@ -94,3 +94,61 @@ def test_reshape_keeps_the_elements() -> None:
         ShapeError, match=r"reshape: float32\[2, 3\] has 6 elements, \[2, 4\] has 8"
     ):
         graph_of(lambda x: tt.ops.reshape(x, (2, 4)), {"x": numbers(2, 3)})
+
+
+PARTS = [((7,), 0, 2, 3), ((3, 5), 1, 0, 5), ((3, 5), -1, 4, 1), ((4, 3, 6), 1, 1, 2)]
+
+
+@pytest.mark.parametrize(("shape", "axis", "start", "length"), PARTS)
+def test_narrow(
+    device: harness.Device, shape: tuple[int, ...], axis: int, start: int, length: int
+) -> None:
+    x = numbers(*shape)
+
+    def build(x: Any) -> Any:
+        return tt.ops.narrow(x, axis, start, length)
+
+    want = torch.from_numpy(x).narrow(axis, start, length).numpy()
+    assert_close(reference(build, {"x": x}), want, atol=0, rtol=0)
+    assert_agrees(device, build, {"x": x}, atol=0, rtol=0)
+
+
+JOINED = [([(7,)], 0), ([(2, 3), (2, 1), (2, 4)], -1), ([(1, 3, 2), (4, 3, 2)], 0)]
+
+
+@pytest.mark.parametrize(("shapes", "axis"), JOINED)
+def test_concat(device: harness.Device, shapes: list[tuple[int, ...]], axis: int) -> None:
+    arrays = {f"x{i}": numbers(*shape) + i for i, shape in enumerate(shapes)}
+
+    def build(**xs: Any) -> Any:
+        return tt.ops.concat(*xs.values(), axis=axis)
+
+    want = torch.cat([torch.from_numpy(a) for a in arrays.values()], axis).numpy()
+    assert_close(reference(build, arrays), want, atol=0, rtol=0)
+    assert_agrees(device, build, arrays, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_concat_and_narrow_of_live_rows(device: harness.Device, rows: int) -> None:
+    n = tt.Sym("rows", 8, min=1)
+
+    def build(a: Any, b: Any) -> Any:
+        return tt.ops.narrow(tt.ops.concat(a, b, axis=1), 1, 1, 3)
+
+    arrays = {"a": numbers(rows, 2), "b": -numbers(rows, 3)}
+    shapes = {"a": (n, 2), "b": (n, 3)}
+    assert_agrees(device, build, arrays, shapes=shapes, atol=0, rtol=0)
+
+
+def test_narrow_stays_within() -> None:
+    for start, length in ((0, 4), (-1, 2), (3, 1), (1, 0)):
+        with pytest.raises(ShapeError, match=r"narrow: .* of dimension 1 of float32\[2, 3\]"):
+            graph_of(lambda x, s=start, n=length: tt.ops.narrow(x, 1, s, n), {"x": numbers(2, 3)})
+    with pytest.raises(ShapeError, match=r"narrow: axis is 2, expected -2 to 1"):
+        graph_of(lambda x: tt.ops.narrow(x, 2, 0, 1), {"x": numbers(2, 3)})
+
+
+def test_concat_wants_the_same_other_dimensions() -> None:
+    arrays = {"a": numbers(2, 3), "b": numbers(3, 3)}
+    with pytest.raises(ShapeError, match=r"float32\[3, 3\] does not join float32\[2, 3\]"):
+        graph_of(lambda a, b: tt.ops.concat(a, b, axis=1), arrays)

@@ -1,139 +1,269 @@
-"""A graph's weights and a checkpoint's tensors: which constant comes from which tensor, and how.
+"""A graph's weights and a checkpoint's tensors: which constant is made of which rows, and how.
 
-A float weight is a constant of the tensor's own name; a quantized one two constants, `NAME.packed`
-and `NAME.scales`. Building the graph declares them; `fill` streams the file through: float32
-tensors go to the device as they lie, without a copy in the Python heap; the others are read,
-converted or quantized, written and dropped, one at a time. A checkpoint may also hold a weight
-quantized already, under the constants' two names; then both go to the device as they lie.
+A weight of the graph is rows of one or several tensors, one below the other, in one format. In
+float it is one constant; quantized it is two, `NAME.packed` and `NAME.scales`. Weights that
+multiply the same input are joined, so that one kernel does the work of three; a weight that is
+larger than one binding may be comes in blocks of rows. Building the graph declares all this;
+`fill` streams the file through: float32 tensors go to the device as they lie, without a copy in
+the Python heap; the others are read, converted or quantized, written and dropped, one at a time.
+A checkpoint may also hold a weight quantized already, as `TENSOR.packed` and `TENSOR.scales`; then
+both go to the device as they lie.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
 from ..dim import Dim
 from ..errors import FormatError
 from ..graph import Graph
-from ..op import Spec, Tensor
+from ..op import Array, Spec, Tensor
+from ..ops import add, concat, embedding_q4gsw, embedding_q8gsw, linear_q4gsw, linear_q8gsw
 from ..ops import embedding as float_embedding
-from ..ops import embedding_q4gsw, embedding_q8gsw, linear_q4gsw, linear_q8gsw
 from ..ops import linear as float_linear
-from ..quant.recipe import Recipe
+from ..quant.recipe import FLOAT, Format, Recipe
 from ..session import Session
-from ..weights.safetensors import Entry, File
+from ..weights.safetensors import DTYPES, File
 
 Progress = Callable[[str, int, int], None]  # stage, done, total (bytes or items)
 
 _LINEAR = {"q4gsw": linear_q4gsw, "q8gsw": linear_q8gsw}
 _EMBEDDING = {"q4gsw": embedding_q4gsw, "q8gsw": embedding_q8gsw}
 _STORED = {"float32": "F32", "float16": "F16", "uint8": "U8", "int8": "I8"}  # as safetensors says
+_ALIGNED = 8  # rows of a block: whole quads of columns, whole words of float16 scales
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows of a tensor of the checkpoint."""
+
+    tensor: str
+    first: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight of the graph: pieces one below the other, in one format."""
+
+    pieces: tuple[Piece, ...]
+    row: tuple[int, ...]  # the shape of a row; quantized weights have [K]
+    format: Format
+    name: str  # of its constant, or the stem of its two
+
+    @property
+    def rows(self) -> int:
+        return sum(p.rows for p in self.pieces)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.rows, *self.row
+
+    @property
+    def constants(self) -> dict[str, Spec]:
+        """The constants of the graph it is, by name."""
+        if not self.format.quantized:
+            return {self.name: Spec(self.shape)}
+        (k,), packing = self.row, self.format.packing
+        packed = Spec((self.rows, k * packing.bits // 8), np.dtype(packing.stored).name)
+        scales = Spec((k // self.format.group, self.rows), self.format.scales)
+        return {f"{self.name}.packed": packed, f"{self.name}.scales": scales}
 
 
 class Weights:
-    """Declares a graph's constants under their tensors' names, in the formats of a recipe."""
+    """Declares a graph's constants from their tensors' names, in the formats of a recipe.
 
-    def __init__(self, graph: Graph, recipe: Recipe, prefix: str = "") -> None:
+    `most` is the size in bytes that no constant goes beyond (maxStorageBufferBindingSize).
+    `also` gives tensors a second name for the recipe: a tied table is the head, too.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        recipe: Recipe,
+        prefix: str = "",
+        *,
+        most: int = 1 << 32,
+        also: Mapping[str, str] | None = None,
+    ) -> None:
         self.graph = graph
         self.recipe = recipe
         self.prefix = prefix
-        self.quantized: dict[str, tuple[int, int]] = {}  # tensor -> its [N, K]
+        self.most = most
+        self.also = also or {}
+        self.weights: dict[str, Weight] = {}
 
     def vector(self, name: str, *shape: int) -> Tensor:
         """A float32 constant of any shape."""
-        return self.graph.constant(self.prefix + name, Spec(shape))
+        piece = Piece(self.prefix + name, 0, shape[0])
+        return self._constants(_weight([piece], shape[1:], FLOAT, {piece.tensor: shape[0]}))[0]
 
     def linear(self, x: Tensor, name: str, n: int, *, bias: bool = True) -> Tensor:
         """The product x · Wᵀ (+ bias) with `NAME.weight` [n, K] and `NAME.bias` [n]."""
+        return self.joined(x, [(name, n)], bias=bias)
+
+    def joined(self, x: Tensor, parts: Sequence[tuple[str, int]], *, bias: bool) -> Tensor:
+        """The products of several linears with one x, side by side: […, Σ n]."""
         k: Dim = x.shape[-1]
         assert isinstance(k, int)
-        b = self.vector(f"{name}.bias", n) if bias else None
-        chosen = self.recipe.format(f"{self.prefix}{name}.weight")
-        weight = self._matrix(name, n, k)
-        if not chosen.quantized:
-            return float_linear(x, weight[0], b)
-        return _LINEAR[chosen.name](x, *weight, b, group=chosen.group)
+        sizes = {f"{self.prefix}{name}.bias": n for name, n in parts}
+        products = []
+        for weight in self._blocks(parts, k):
+            b = None
+            if bias:
+                rows = [Piece(_bias(p.tensor), p.first, p.rows) for p in weight.pieces]
+                b = self._constants(_weight(rows, (), FLOAT, sizes))[0]
+            w = self._constants(weight)
+            if weight.format.quantized:
+                op = _LINEAR[weight.format.name]
+                products.append(op(x, *w, b, group=weight.format.group))
+            else:
+                products.append(float_linear(x, w[0], b))
+        return concat(*products) if len(products) > 1 else products[0]
 
     def embedding(self, ids: Tensor, name: str, n: int, k: int) -> Tensor:
-        """Rows of `NAME.weight` [n, k]; a head tied to it uses the same constant."""
-        chosen = self.recipe.format(f"{self.prefix}{name}.weight")
-        table = self._matrix(name, n, k)
-        if not chosen.quantized:
-            return float_embedding(ids, table[0])
-        return _EMBEDDING[chosen.name](ids, *table, group=chosen.group)
+        """Rows of `NAME.weight` [n, k]; a head tied to it uses the same constants."""
+        blocks = self._blocks([(name, n)], k)
+        found = []
+        for block in blocks:
+            table = self._constants(block)
+            first = block.pieces[0].first if len(blocks) > 1 else None
+            if block.format.quantized:
+                op = _EMBEDDING[block.format.name]
+                found.append(op(ids, *table, group=block.format.group, first=first))
+            else:
+                found.append(float_embedding(ids, table[0], first=first))
+        return reduce(add, found)
 
-    def _matrix(self, name: str, n: int, k: int) -> list[Tensor]:
-        """`NAME.weight` [n, k] as one float constant, or as packed and scales."""
-        weight = f"{self.prefix}{name}.weight"
-        chosen = self.recipe.format(weight)
-        specs = {weight: Spec((n, k))}
-        if chosen.quantized:
-            self.quantized[weight] = n, k
-            packed = Spec((n, k * chosen.packing.bits // 8), np.dtype(chosen.packing.stored).name)
-            scales = Spec((k // chosen.group, n), chosen.scales)
-            specs = {f"{weight}.packed": packed, f"{weight}.scales": scales}
+    def _blocks(self, parts: Sequence[tuple[str, int]], k: int) -> list[Weight]:
+        """The weights of `parts`, joined as far as formats and `most` let them be."""
+        blocks: list[tuple[Format, list[Piece]]] = []
+        sizes = {f"{self.prefix}{name}.weight": n for name, n in parts}
+        for tensor, n in sizes.items():
+            chosen = self.recipe.format(tensor, *filter(None, [self.also.get(tensor)]))
+            bits = chosen.packing.bits if chosen.quantized else 32
+            most = max(self.most * 8 // (k * bits) // _ALIGNED * _ALIGNED, _ALIGNED)
+            for first in range(0, n, most):
+                piece = Piece(tensor, first, min(most, n - first))
+                fits = blocks and sum(p.rows for p in blocks[-1][1]) + piece.rows <= most
+                if fits and blocks[-1][0] == chosen:
+                    blocks[-1][1].append(piece)
+                else:
+                    blocks.append((chosen, [piece]))
+        return [_weight(pieces, (k,), chosen, sizes) for chosen, pieces in blocks]
+
+    def _constants(self, weight: Weight) -> list[Tensor]:
+        self.weights[weight.name] = weight
         known = self.graph.constants
-        return [known[n] if n in known else self.graph.constant(n, s) for n, s in specs.items()]
+        named = weight.constants.items()
+        return [known[n] if n in known else self.graph.constant(n, s) for n, s in named]
+
+    @property
+    def tensors(self) -> dict[str, Weight]:
+        """Every tensor of the checkpoint that the graph is made of, by name, whole."""
+        last = {p.tensor: (p, w) for w in self.weights.values() for p in w.pieces}
+        return {
+            name: Weight((Piece(name, 0, p.first + p.rows),), w.row, w.format, name)
+            for name, (p, w) in last.items()
+        }
 
     @property
     def bits(self) -> float:
         """Bits a weight over the quantized matrices, scales included."""
-        sizes = {name: n * k for name, (n, k) in self.quantized.items()}
-        total = sum(size * self.recipe.format(name).bits for name, size in sizes.items())
+        sizes = {w: math.prod(w.shape) for w in self.weights.values() if w.format.quantized}
+        total = sum(size * w.format.bits for w, size in sizes.items())
         return total / max(sum(sizes.values()), 1) if sizes else 32.0
 
     async def fill(self, session: Session, file: File, progress: Progress | None = None) -> None:
-        """Read every constant of the graph from `file`; FormatError for a missing or odd tensor."""
-        wanted = self._wanted(file)
-        self._check(file, wanted)
-        total = sum(_nbytes(file.tensors[n]) for n in wanted)
+        """Read every weight of the graph from `file`; FormatError for a missing or odd tensor."""
+        for whole in self.tensors.values():
+            _check(file, whole)
+        total = sum(_nbytes(file, w) for w in self.weights.values())
         done = 0
-        for name in sorted(wanted, key=lambda n: file.tensors[n].start):
-            await self._fill(session, file, name)
-            done += _nbytes(file.tensors[name])
+        for weight in self.weights.values():
+            await _fill(session, file, weight)
+            done += _nbytes(file, weight)
             if progress:
                 progress("weights", done, total)
             await asyncio.sleep(0)  # a page's messages get their turn
 
-    def _wanted(self, file: File) -> dict[str, Spec]:
-        """The tensors to read; a quantized weight may lie there packed already."""
-        parts = {f"{n}.{part}": n for n in self.quantized for part in ("packed", "scales")}
-        wanted = {}
-        for name, leaf in self.graph.constants.items():
-            whole = parts.get(name)
-            if whole is not None and name not in file.tensors:
-                wanted[whole] = Spec(self.quantized[whole])
-            elif name not in self.graph.values:  # those were computed, not trained
-                wanted[name] = leaf.spec
-        return wanted
 
-    def _check(self, file: File, wanted: dict[str, Spec]) -> None:
-        for name, spec in wanted.items():
-            if name not in file.tensors:
-                raise FormatError(
-                    f"{file.source.name}: there is no tensor {name!r}, which the model's config"
-                    " asks for"
-                )
-            found = file.tensors[name]
-            packed = name not in self.quantized and spec.dtype != "float32"
-            if found.shape != spec.at({}) or (packed and found.dtype != _STORED[spec.dtype]):
-                raise FormatError(
-                    f"{file.source.name}: {name!r} is {found.dtype}{list(found.shape)},"
-                    f" expected {spec} (from the model's config)"
-                )
+def _weight(
+    pieces: Sequence[Piece], row: tuple[int, ...], chosen: Format, sizes: Mapping[str, int]
+) -> Weight:
+    """A weight with a name of its own: its tensors', and where one is cut, the rows."""
+    whole = (p.rows == sizes[p.tensor] for p in pieces)
+    labels = [
+        p.tensor if w else f"{p.tensor}[{p.first}:{p.first + p.rows}]"
+        for p, w in zip(pieces, whole, strict=True)
+    ]
+    return Weight(tuple(pieces), row, chosen, "+".join(labels))
 
-    async def _fill(self, session: Session, file: File, name: str) -> None:
-        if name in self.quantized:
-            packed, scales = self.recipe.format(name).quantize(await file.array(name), name)
-            session.fill(f"{name}.packed", packed)
-            session.fill(f"{name}.scales", scales)
-        elif file.tensors[name].dtype == _STORED[self.graph.constants[name].dtype]:
-            session.fill(name, await file.foreign(name))
+
+def _bias(tensor: str) -> str:
+    return tensor.removesuffix("weight") + "bias"
+
+
+def _check(file: File, whole: Weight) -> None:
+    for name, spec in _sources(file, whole).items():
+        if name not in file.tensors:
+            raise FormatError(
+                f"{file.source.name}: there is no tensor {name!r}, which the model's config asks"
+                " for"
+            )
+        found = file.tensors[name]
+        packed = name != whole.name
+        if found.shape != spec.shape or (packed and found.dtype != _STORED[spec.dtype]):
+            raise FormatError(
+                f"{file.source.name}: {name!r} is {found.dtype}{list(found.shape)},"
+                f" expected {spec} (from the model's config)"
+            )
+
+
+def _sources(file: File, whole: Weight) -> dict[str, Spec]:
+    """The tensors of the file that hold a weight, and what they have to be."""
+    if whole.format.quantized and f"{whole.name}.packed" in file.tensors:
+        return whole.constants
+    return {whole.name: Spec(whole.shape)}
+
+
+def _nbytes(file: File, weight: Weight) -> int:
+    """What there is to read for a weight."""
+    each = math.prod(weight.row)
+    if weight.format.quantized and f"{weight.pieces[0].tensor}.packed" in file.tensors:
+        return sum(spec.nbytes for spec in weight.constants.values())
+    sizes = (np.dtype(DTYPES[file.tensors[p.tensor].dtype]).itemsize for p in weight.pieces)
+    return sum(p.rows * each * size for p, size in zip(weight.pieces, sizes, strict=True))
+
+
+async def _fill(session: Session, file: File, weight: Weight) -> None:
+    if weight.format.quantized:
+        parts = [await _quantized(file, weight.format, p) for p in weight.pieces]
+        session.fill(f"{weight.name}.packed", np.concatenate([p for p, _ in parts]))
+        session.fill(f"{weight.name}.scales", np.concatenate([s for _, s in parts], axis=1))
+        return
+    offset = 0
+    for piece in weight.pieces:
+        entry = file.tensors[piece.tensor]
+        whole = piece.rows == entry.shape[0]
+        if entry.dtype == "F32" and whole:
+            session.fill(weight.name, await file.foreign(piece.tensor), offset)
         else:
-            session.fill(name, (await file.array(name)).astype(np.float32))
+            rows = (await file.array(piece.tensor))[piece.first : piece.first + piece.rows]
+            session.fill(weight.name, rows.astype(np.float32), offset)
+        offset += 4 * piece.rows * math.prod(weight.row)
 
 
-def _nbytes(entry: Entry) -> int:
-    return entry.end - entry.start
+async def _quantized(file: File, chosen: Format, piece: Piece) -> tuple[Array, Array]:
+    rows = slice(piece.first, piece.first + piece.rows)
+    if f"{piece.tensor}.packed" in file.tensors:
+        packed = await file.array(f"{piece.tensor}.packed")
+        scales = await file.array(f"{piece.tensor}.scales")
+        return packed[rows], scales[:, rows]
+    return chosen.quantize((await file.array(piece.tensor))[rows], piece.tensor)

@@ -27,6 +27,7 @@ from ..ops import (
     assign,
     embedding,
     mark,
+    narrow,
     permute,
     reshape,
     rms_norm,
@@ -78,14 +79,16 @@ def build(
     fed: bool = False,
     cache: str = "float16",
     logits: bool = False,
+    most: int = 1 << 32,
 ) -> tuple[Graph, Weights]:
     """The graph of `rows` tokens a run, and its weights.
 
     `fed` takes the tokens from the input `ids`, else the one from the state `token`. `cache` is
-    the caches' dtype, float32 or float16.
+    the caches' dtype, float32 or float16. No constant is larger than `most` bytes.
     """
     g = Graph()
-    w = Weights(g, recipe)
+    also = {"model.embed_tokens.weight": "lm_head.weight"} if config.tied else {}
+    w = Weights(g, recipe, most=most, also=also)
     pos = g.symint("pos", max=config.context)
     token = g.state("token", (1, 1), "int32")
     seen = g.state("seen", (config.vocab,), "int32")
@@ -130,8 +133,9 @@ def _layer(inside: _Inside, x: Tensor, name: str) -> Tensor:
     w, c = inside.weights, inside.config
     x = add(x, _attention(inside, _norm(inside, x, f"{name}.input_layernorm"), name))
     h = _norm(inside, x, f"{name}.post_attention_layernorm")
-    gate = w.linear(h, f"{name}.mlp.gate_proj", c.intermediate, bias=False)
-    up = w.linear(h, f"{name}.mlp.up_proj", c.intermediate, bias=False)
+    parts = [(f"{name}.mlp.{part}_proj", c.intermediate) for part in ("gate", "up")]
+    both = w.joined(h, parts, bias=False)
+    gate, up = (narrow(both, -1, i * c.intermediate, c.intermediate) for i in range(2))
     return add(x, w.linear(swiglu(gate, up), f"{name}.mlp.down_proj", c.hidden, bias=False))
 
 
@@ -139,13 +143,14 @@ def _attention(inside: _Inside, x: Tensor, name: str) -> Tensor:
     w, c, pos = inside.weights, inside.config, inside.pos
     rows = x.shape[1]
 
-    def heads(part: str, count: int) -> Tensor:
-        flat = w.linear(x, f"{name}.self_attn.{part}_proj", count * c.head_dim, bias=False)
-        return reshape(flat, (1, rows, count, c.head_dim))
+    counts = {"q": c.heads, "k": c.kv_heads, "v": c.kv_heads}
+    parts = [(f"{name}.self_attn.{part}_proj", n * c.head_dim) for part, n in counts.items()]
+    joined = w.joined(x, parts, bias=False)
+    qkv = reshape(joined, (1, rows, c.heads + 2 * c.kv_heads, c.head_dim))
 
-    q = apply_rotary_emb(heads("q", c.heads), *inside.rope, pos)
-    k = apply_rotary_emb(heads("k", c.kv_heads), *inside.rope, pos)
-    v = heads("v", c.kv_heads)
+    q = apply_rotary_emb(narrow(qkv, 2, 0, c.heads), *inside.rope, pos)
+    k = apply_rotary_emb(narrow(qkv, 2, c.heads, c.kv_heads), *inside.rope, pos)
+    v = narrow(qkv, 2, c.heads + c.kv_heads, c.kv_heads)
     shape = (1, c.context, c.kv_heads, c.head_dim)
     keys, values = (w.graph.state(f"{name}.{n}", shape, inside.cache) for n in ("keys", "values"))
     attended = sdpa_with_kv_cache(q, k, v, keys, values, pos)

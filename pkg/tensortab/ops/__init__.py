@@ -8,7 +8,7 @@ from .embedding import embedding, embedding_q4gsw, embedding_q8gsw
 from .linear_qgsw import linear_q4gsw, linear_q8gsw
 from .matmul import bmm, linear, mm
 from .norm import l2_normalize, layer_norm, rms_norm, softmax
-from .permute import permute, reshape
+from .permute import concat, narrow, permute, reshape
 from .pool import mean_pool
 from .rope import apply_rotary_emb, rope_frequencies, rope_table
 from .sample import mark, sample
@@ -25,6 +25,7 @@ __all__ = [
     "assign",
     "attend",
     "bmm",
+    "concat",
     "div",
     "embedding",
     "embedding_q4gsw",
@@ -39,6 +40,7 @@ __all__ = [
     "mean_pool",
     "mm",
     "mul",
+    "narrow",
     "permute",
     "reshape",
     "rms_norm",

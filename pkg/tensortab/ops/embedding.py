@@ -15,6 +15,9 @@ Tables of other origins differ in two ways, each an option: `scales_by_row` for 
 and in 4 bits `high_first` for even d in the high nibble. ExecuTorch's et_vk.embedding_q4gsw has
 both, or where its table is a linear's weight `scales_by_row` alone. There is no rounding: a scale
 of the quantizer times a code is a float32 (quant/groups.py).
+
+A table too large for one binding comes in parts: with `first` it is the rows first … first + V − 1
+of the whole, an id of another part gives zeros, and the sum over the parts is y.
 """
 
 from __future__ import annotations
@@ -40,22 +43,34 @@ def _require_ids(op: str, ids: Tensor) -> None:
         raise ShapeError(f"{op}: ids is {ids.spec}, expected int32")
 
 
-def _shape(ids: Tensor, table: Tensor) -> Spec:
+def _inside(ids: Array, first: int | None, rows: int, found: Array) -> Array:
+    """`found` with zeros for ids of another part."""
+    at = ids - (first or 0)
+    inside = (at >= 0) & (at < rows) | (first is None)
+    return float32(np.where(inside[..., None], found, 0))
+
+
+def _shape(ids: Tensor, table: Tensor, *, first: int | None = None) -> Spec:
     _require_ids("embedding", ids)
     if len(table.shape) != 2 or table.dtype != "float32":
         raise ShapeError(f"embedding: table is {table.spec}, expected float32[V, D]")
     return Spec((*ids.shape, table.shape[1]))
 
 
-def _reference(ids: Array, table: Array) -> Array:
-    result: Array = table[np.clip(ids, 0, len(table) - 1)]
-    return result
+def _reference(ids: Array, table: Array, *, first: int | None = None) -> Array:
+    found = table[np.clip(ids - (first or 0), 0, len(table) - 1)]
+    return _inside(ids, first, len(table), found)
 
 
-def _lower(target: Target, y: Tensor, ids: Tensor, table: Tensor) -> list[Dispatch]:
+def _lower(
+    target: Target, y: Tensor, ids: Tensor, table: Tensor, *, first: int | None = None
+) -> list[Dispatch]:
     count, (rows, width) = product(ids.shape), table.shape
-    grid = fold(target, ceildiv(count * width, _KERNEL["WIDTH"]))
-    return [dispatch(_KERNEL, grid, ids=ids, table=table, y=y, count=count, V=rows, D=width)]
+    kernel = _KERNEL.specialise(PART=first is not None)
+    grid = fold(target, ceildiv(count * width, kernel["WIDTH"]))
+    operands = {"ids": ids, "table": table, "y": y}
+    sizes = {"count": count, "V": rows, "D": width, "first": first or 0}
+    return [dispatch(kernel, grid, **operands, **sizes)]
 
 
 embedding = Op("embedding", _shape, _reference, _lower)
@@ -70,6 +85,7 @@ def _packed_shape(
     group: int,
     scales_by_row: bool = False,
     high_first: bool = False,
+    first: int | None = None,
 ) -> Spec:
     op = f"embedding_q{bits}gsw"
     _require_ids(op, ids)
@@ -100,14 +116,15 @@ def _packed_reference(
     group: int,
     scales_by_row: bool = False,
     high_first: bool = False,
+    first: int | None = None,
 ) -> Array:
-    row = np.clip(ids, 0, len(packed) - 1)
+    row = np.clip(ids - (first or 0), 0, len(packed) - 1)
     codes = packed[row].astype(np.int32)
     if bits == 4:
         shifts = (4, 0) if high_first else (0, 4)
         codes = np.stack([codes >> s & 15 for s in shifts], -1).reshape(*ids.shape, -1) - 8
     each = (scales if scales_by_row else scales.T)[row].astype(np.float32)
-    return float32(codes * np.repeat(each, group, -1))
+    return _inside(ids, first, len(packed), codes * np.repeat(each, group, -1))
 
 
 def _packed_lower(
@@ -121,14 +138,20 @@ def _packed_lower(
     group: int,
     scales_by_row: bool = False,
     high_first: bool = False,
+    first: int | None = None,
 ) -> list[Dispatch]:
     count, rows, d = product(ids.shape), packed.shape[0], y.shape[-1]
     kernel = _PACKED.specialise(
-        BITS=bits, HALF=scales.dtype == "float16", BY_ROW=scales_by_row, HIGH_FIRST=high_first
+        BITS=bits,
+        HALF=scales.dtype == "float16",
+        BY_ROW=scales_by_row,
+        HIGH_FIRST=high_first,
+        PART=first is not None,
     )
     grid = fold(target, ceildiv(count * d // 4, kernel["WIDTH"]))
     operands = {"ids": ids, "packed": packed, "scales": scales, "y": y}
-    return [dispatch(kernel, grid, **operands, count=count, V=rows, D=d, group=group)]
+    sizes = {"count": count, "V": rows, "D": d, "group": group, "first": first or 0}
+    return [dispatch(kernel, grid, **operands, **sizes)]
 
 
 def _packed(bits: int) -> Op[...]:

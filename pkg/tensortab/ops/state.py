@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dim import Dim, ceildiv, product
+from ..dim import Dim, product
 from ..errors import ShapeError
 from ..kernel import load
-from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
+from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch
 from ..target import Target
+from .strided import strided
 
-_COPY = load("strided_copy")
 _ADVANCE = load("advance")
 
 
@@ -31,11 +31,7 @@ def _assign_reference(state: Array, x: Array) -> Array:
 
 
 def _assign_lower(target: Target, y: Tensor, state: Tensor, x: Tensor) -> list[Dispatch]:
-    n = product(x.shape)
-    shape = {"d0": 1, "d1": 1, "d2": 1, "d3": n}
-    strides = {"s0": 0, "s1": 0, "s2": 0, "s3": 1}
-    grid = fold(target, ceildiv(n, _COPY["WIDTH"]))
-    return [dispatch(_COPY, grid, x=x, y=y, **shape, **strides)]
+    return [strided("assign", target, y, x, (product(x.shape),), (1,), (1,))]
 
 
 assign = Op("assign", _assign_shape, _assign_reference, _assign_lower, writes=0)

@@ -71,16 +71,22 @@ class Recipe:
     default: Format
     rules: tuple[tuple[str, Format], ...] = ()
 
-    def format(self, name: str) -> Format:
-        """The format the weight called `name` takes."""
-        return next((f for pattern, f in self.rules if re.search(pattern, name)), self.default)
+    def format(self, *names: str) -> Format:
+        """The format of a weight; one that serves twice, as a tied head does, has two names."""
+        fits = (f for pattern, f in self.rules if any(re.search(pattern, n) for n in names))
+        return next(fits, self.default)
+
+
+def _named(name: str | None) -> Format:
+    short = {"q4": "q4gsw", "q8": "q8gsw", None: "float32"}
+    return Format(short.get(name, name))  # type: ignore[arg-type]  # checked by Format
 
 
 def recipe(choice: Any, default: Recipe) -> Recipe:
     """Read what a user asked for.
 
     None: float weights; "auto": the model's `default`; a format's name; a mapping of patterns to
-    names on top of the default, {"lm_head": "q8gsw"}; or a Recipe.
+    names on top of the default, {"lm_head": "q8gsw"}; or a Recipe. "q4" and "q8" are short names.
     """
     match choice:
         case Recipe():
@@ -90,9 +96,9 @@ def recipe(choice: Any, default: Recipe) -> Recipe:
         case "auto":
             return default
         case str():
-            return Recipe(Format(choice))  # type: ignore[arg-type]  # checked by Format
+            return Recipe(_named(choice))
         case Mapping():
-            rules = tuple((pattern, Format(name)) for pattern, name in choice.items())
+            rules = tuple((pattern, _named(name)) for pattern, name in choice.items())
             return Recipe(default.default, rules + default.rules)
     raise UnsupportedError(
         f"quantize is {choice!r}, expected None, 'auto', a format's name, a mapping or a Recipe"

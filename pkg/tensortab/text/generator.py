@@ -65,9 +65,10 @@ class Generator:
     ) -> Generator:
         """Compile both graphs and fill the weights from `file`."""
         rows = Sym("rows", min(CHUNK, config.context), min=1)
-        graph, weights = decoder.build(config, recipe, rows=rows, fed=True)
+        most = device.limits["maxStorageBufferBindingSize"]
+        graph, weights = decoder.build(config, recipe, rows=rows, fed=True, most=most)
         prompt = await device.compile(graph)
-        decode = await device.compile(decoder.build(config, recipe)[0], share=prompt)
+        decode = await device.compile(decoder.build(config, recipe, most=most)[0], share=prompt)
         await weights.fill(prompt, file, progress)
         ends = generation.get("eos_token_id", [])
         eos = frozenset(ends if isinstance(ends, list) else [ends])

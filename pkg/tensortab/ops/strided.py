@@ -1,0 +1,30 @@
+"""One kernel for all that is a matter of strides."""
+
+from __future__ import annotations
+
+from ..dim import Dim, ceildiv, product
+from ..kernel import load
+from ..op import Dispatch, Tensor, dispatch, fold
+from ..target import Target
+from .layout import Shape, fold4
+
+_KERNEL = load("strided_copy")
+
+
+def strided(
+    op: str,
+    target: Target,
+    y: Tensor,
+    x: Tensor,
+    shape: Shape,
+    s: Shape,
+    t: Shape,
+    *,
+    x0: Dim = 0,
+    y0: Dim = 0,
+) -> Dispatch:
+    """Copy `shape` elements from x at x0, by the strides s, to y at y0, by the strides t."""
+    folded = dict(zip("dst", fold4(op, shape, s, t), strict=True))
+    fields = {f"{name}{i}": n for name, row in folded.items() for i, n in enumerate(row)}
+    grid = fold(target, ceildiv(product(shape), _KERNEL["WIDTH"]))
+    return dispatch(_KERNEL, grid, x=x, y=y, **fields, x0=x0, y0=y0)
