@@ -56,7 +56,9 @@ def check(target: Target, plans: Sequence[Plan]) -> None:
     takes = need(plans)
     for name, slot in _slots(plans):
         if slot.nbytes > target.largest:
-            limit = min(("maxStorageBufferBindingSize", "maxBufferSize"), key=target.limits.__getitem__)
+            limit = min(
+                ("maxStorageBufferBindingSize", "maxBufferSize"), key=target.limits.__getitem__
+            )
             raise DeviceError(
                 f"this takes {takes} on the device, of which {name or 'one buffer of work'} alone"
                 f" {slot.nbytes} bytes; the adapter's {limit} is {target.largest} ({target}):"

@@ -61,7 +61,7 @@ class Device:
     async def compile(
         self, graph: Graph, *, share: Session | None = None, planned: Plan | None = None
     ) -> Session:
-        """Plan `graph` (unless it is `planned`), compile its kernels, allocate and bind its buffers.
+        """Plan `graph` unless it is, compile its kernels, allocate and bind its buffers.
 
         `share` is another session of this device: constants, states and live scalars of the same
         names are then the same buffers. So prefill and decode are two graphs over one cache.

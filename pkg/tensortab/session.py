@@ -23,7 +23,18 @@ from contextlib import ExitStack
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .device import Backend, Buffer, Bytes, Layout, Pipeline, Read, Recording, Run, Workgroups, Write
+from .device import (
+    Backend,
+    Buffer,
+    Bytes,
+    Layout,
+    Pipeline,
+    Read,
+    Recording,
+    Run,
+    Workgroups,
+    Write,
+)
 from .dim import symbols, value
 from .errors import ShapeError
 from .graph import Graph, check_limits

@@ -269,7 +269,7 @@ def _padded(data: Bytes) -> bytes | memoryview:
 
 
 def _machine() -> int | None:
-    """This machine's memory in bytes, which is a software adapter's, too."""
+    """Bytes of memory of the machine, which a software adapter uses, too."""
     names = getattr(os, "sysconf_names", ())  # Windows has none
     if not {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= {*names}:
         return None

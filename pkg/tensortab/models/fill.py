@@ -209,7 +209,8 @@ async def _sink(
 ) -> _Float | _Packed | _Quantized:
     held = [session.store.held[name] for name in weight.constants]
     if _is_packed(checkpoint, weight):
-        return _Packed(uploads, weight, *held, [])
+        packed, scales = held
+        return _Packed(uploads, weight, packed, scales, [])
     dtypes = {checkpoint.entry(p.tensor).dtype for p in weight.pieces}
     if not weight.format.quantized:
         return _Float(uploads, checkpoint, weight, held[0])

@@ -65,7 +65,9 @@ def open_folder(location: Any) -> Folder:
             f" {', '.join(sorted(found)[:5])}"
         )
     top = found[0] if found else next(iter(paths)).rpartition("/")[0]
-    inside = {path.rpartition("/")[2]: f for path, f in paths.items() if path.rpartition("/")[0] == top}
+    inside = {
+        path.rpartition("/")[2]: f for path, f in paths.items() if path.rpartition("/")[0] == top
+    }
     return of_files(top or "the picked files", inside)
 
 

@@ -1,7 +1,7 @@
 """A checkpoint's tensors by name, over one safetensors file or many with an index.
 
-    model.safetensors                   everything, or
-    model.safetensors.index.json        {"weight_map": {"tensor": "model-00001-of-00002.safetensors", …}}
+    model.safetensors                everything, or
+    model.safetensors.index.json     {"weight_map": {"tensor": "model-00001-of-00002.safetensors"}}
 
 Every shard the index names is opened and its header read and checked (safetensors.py), several at a
 time, before any tensor is; each tensor has to be where the index says.
@@ -87,7 +87,11 @@ def _places(where: str, index: Mapping[str, Any]) -> dict[str, str]:
         )
     for tensor, shard in found.items():
         # A shard lies beside its index: a path could lead anywhere.
-        if not isinstance(shard, str) or not shard.endswith(".safetensors") or {*"/\\:?#"} & {*shard}:
+        if (
+            not isinstance(shard, str)
+            or not shard.endswith(".safetensors")
+            or {*"/\\:?#"} & {*shard}
+        ):
             raise FormatError(
                 f"{where}: the shard of {tensor!r} is {reprlib.repr(shard)}, expected the name of a"
                 " .safetensors file beside the index"

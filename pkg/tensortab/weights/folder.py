@@ -1,10 +1,10 @@
 """A checkpoint's folder: files by name, wherever they lie.
 
-    folder = open_folder("models/llama")                 # a folder of this machine
-    folder = open_folder("https://example.org/llama/")    # any static server
-    folder = open_folder("owner/name")                    # a repository of the hub, if no such folder
-    folder = open_folder(files)      # of <input webkitdirectory>, or a FileSystemDirectoryHandle
-    folder = open_folder({"config.json": b"{}", …})       # bytes or Sources by name
+    open_folder("models/llama")                  # a folder of this machine
+    open_folder("https://example.org/llama/")    # any static server
+    open_folder("owner/name")                    # a repository of the hub, if no such folder
+    open_folder(files)                           # of <input webkitdirectory>, or a directory handle
+    open_folder({"config.json": b"{}"})          # bytes or Sources by name
 
 A file is opened once, whoever asks for it again. `HF_ENDPOINT` names another hub.
 Errors: SetupError for a folder that is not there; NotFoundError for a file that is not in it,
@@ -113,7 +113,9 @@ def _of_path(location: str | os.PathLike[str]) -> Folder:
             raise SetupError(f"{text}: this is a file, expected the folder of a checkpoint")
         if isinstance(location, str) and _HUB_ID.fullmatch(location):
             hub = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
-            return _of_url(f"{location} (no folder here, so {hub})", f"{hub}/{location}/resolve/main")
+            return _of_url(
+                f"{location} (no folder here, so {hub})", f"{hub}/{location}/resolve/main"
+            )
         raise SetupError(f"{text}: there is no such folder")
 
     async def opener(file: str) -> Source:
