@@ -1,0 +1,446 @@
+"""What loading a model of a real size takes in a browser tab: seconds, bytes a second, memory.
+
+    python bench/load.py --shape llama-3.2-1b --write
+    python bench/load.py --shape llama-3.2-1b --layers 2 --tokens 4      # where memory is short
+
+Makes a checkpoint of exactly the model's shapes (bfloat16, one random block over and over; norms
+are ones; a byte-level BPE tokenizer of the model's size, made up), serves it with ranges, loads it
+in Chromium and generates tokens. JSON of: seconds by stage, bytes of the checkpoint and of the
+GPU's buffers, and megabytes of memory before the load, at their peak in each stage, and beyond what
+they were before: Python's heap (wasm memory never shrinks, so its end is its peak), the renderer
+(that heap, JavaScript's own and what is on its way to the GPU) and the GPU process (on a software
+adapter with the buffers in it), both as RSS sampled every 20 ms.
+"""
+
+import asyncio
+import datetime as dt
+import json
+import os
+import pickle
+import random
+import re
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from aiohttp import web
+
+from tensortab.browser_run import Page
+
+HERE = Path(__file__).parent
+BLOCK = 16 << 20  # bytes of random weights
+SHARD = 5_000_000_000  # bytes, as transformers cuts them
+ROPE = {
+    "rope_type": "llama3",
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "attention_bias": False,
+    "hidden_act": "silu",
+    "max_position_embeddings": 131072,
+    "mlp_bias": False,
+    "rms_norm_eps": 1e-05,
+    "rope_theta": 500000.0,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 128256,
+}
+SHAPES: dict[str, dict[str, Any]] = {
+    "llama-3.2-1b": LLAMA
+    | {
+        "head_dim": 64,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_attention_heads": 32,
+        "num_hidden_layers": 16,
+        "num_key_value_heads": 8,
+        "rope_scaling": {**ROPE, "factor": 32.0},
+        "tie_word_embeddings": True,
+    },
+    "llama-3.1-8b": LLAMA
+    | {
+        "head_dim": 128,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_attention_heads": 32,
+        "num_hidden_layers": 32,
+        "num_key_value_heads": 8,
+        "rope_scaling": {**ROPE, "factor": 8.0},
+        "tie_word_embeddings": False,
+    },
+    "qwen3-0.6b": {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "attention_bias": False,
+        "head_dim": 128,
+        "hidden_act": "silu",
+        "hidden_size": 1024,
+        "intermediate_size": 3072,
+        "max_position_embeddings": 40960,
+        "num_attention_heads": 16,
+        "num_hidden_layers": 28,
+        "num_key_value_heads": 8,
+        "rms_norm_eps": 1e-06,
+        "rope_scaling": None,
+        "rope_theta": 1000000,
+        "sliding_window": None,
+        "tie_word_embeddings": True,
+        "torch_dtype": "bfloat16",
+        "use_sliding_window": False,
+        "vocab_size": 151936,
+    },
+}
+
+IN_TAB = """
+import json
+import pickle
+import sys
+import time
+import js
+import pyodide_js
+import tensortab as tt
+from tensortab import memory
+from tensortab.models import sessions
+from tensortab.text import load
+
+SECONDS = {}
+
+def timed(owner, name, stage):
+    inner = getattr(owner, name)
+    async def measured(*args, **kwargs):
+        print(f"stage {stage}", flush=True)
+        start = time.perf_counter()
+        try:
+            return await inner(*args, **kwargs)
+        finally:
+            SECONDS[stage] = SECONDS.get(stage, 0) + time.perf_counter() - start
+    setattr(owner, name, measured)
+
+def heap():
+    return pyodide_js._module.HEAP8.length / 1e6
+
+async def main(payload):
+    job = pickle.loads(payload)
+    timed(load.Tokenizer, "open", "tokenizer")
+    timed(load, "open_checkpoint", "headers")
+    timed(tt.Device, "compile", "compile")
+    timed(sessions, "fill", "weights")
+    device = await tt.Device.open("browser")
+    before, told = heap(), [0, 0]
+    print("stage folder", flush=True)
+    def progress(stage, done, total):
+        if stage == "weights" and done * 20 // total > told[0]:
+            told[0] = done * 20 // total
+            print(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB, heap {heap():.0f} MB", flush=True)
+    start = time.perf_counter()
+    model = await tt.load(
+        job["url"], quantize=job["quantize"], context=job["context"], device=device,
+        progress=progress,
+    )
+    SECONDS["all"] = time.perf_counter() - start
+    print("stage end", flush=True)
+    after = heap()
+    ids = model.tokenizer.encode("def add(a, b):")
+    start = time.perf_counter()
+    first = await model.generate_ids(ids, max_new_tokens=1, ignore_eos=True)
+    middle = time.perf_counter()
+    tokens = await model.generate_ids(
+        [*ids, *first], max_new_tokens=job["tokens"], ignore_eos=True, temperature=0
+    )
+    end = time.perf_counter()
+    need = memory.need([model.prompt.plan, model.decode.plan])
+    return pickle.dumps({
+        "device": str(device.info),
+        "architecture": device.info.architecture,
+        "browser": js.navigator.userAgent,
+        "seconds": SECONDS,
+        "python": (before, after),
+        "buffers": {"weights": need.weights, "caches": need.caches, "work": need.work},
+        "bits": model.bits,
+        "first_token_s": middle - start,
+        "tokens": len(tokens),
+        "tokens_per_s": len(tokens) / (end - middle),
+    })
+"""
+
+
+def tensors(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and shapes as the model's own checkpoint has them."""
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    q, kv = (config["head_dim"] * config[f"num_{n}_heads"] for n in ("attention", "key_value"))
+    yield "model.embed_tokens.weight", (config["vocab_size"], hidden)
+    for i in range(config["num_hidden_layers"]):
+        layer = f"model.layers.{i}"
+        for name, n, k in (
+            ("q", q, hidden),
+            ("k", kv, hidden),
+            ("v", kv, hidden),
+            ("o", hidden, q),
+        ):
+            yield f"{layer}.self_attn.{name}_proj.weight", (n, k)
+        if config["model_type"] == "qwen3":
+            for name in ("q_norm", "k_norm"):
+                yield f"{layer}.self_attn.{name}.weight", (config["head_dim"],)
+        for name in ("gate", "up"):
+            yield f"{layer}.mlp.{name}_proj.weight", (inner, hidden)
+        yield f"{layer}.mlp.down_proj.weight", (hidden, inner)
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            yield f"{layer}.{name}.weight", (hidden,)
+    yield "model.norm.weight", (hidden,)
+    if not config["tie_word_embeddings"]:
+        yield "lm_head.weight", (config["vocab_size"], hidden)
+
+
+def write_weights(folder: Path, config: dict[str, Any]) -> int:
+    """The tensors as one file, or as shards with an index; bytes in all."""
+    shards: list[list[tuple[str, tuple[int, ...], int]]] = [[]]
+    for name, shape in tensors(config):
+        size = 2 * int(np.prod(shape))
+        if shards[-1] and sum(n for _, _, n in shards[-1]) + size > SHARD:
+            shards.append([])
+        shards[-1].append((name, shape, size))
+    normal = np.random.default_rng(0).standard_normal(BLOCK // 2, np.float32) * 0.02
+    block = (normal.view(np.uint32) >> 16).astype("<u2").tobytes()
+    places = {}
+    for i, held in enumerate(shards, 1):
+        file = f"model-{i:05}-of-{len(shards):05}.safetensors"
+        file = file if len(shards) > 1 else "model.safetensors"
+        places |= {name: file for name, _, _ in held}
+        header, at = {}, 0
+        for name, shape, size in held:
+            header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": (at, at + size)}
+            at += size
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        with (folder / file).open("wb") as out:
+            out.write(len(text).to_bytes(8, "little") + text)
+            for name, _, size in held:
+                if name.endswith("norm.weight"):
+                    out.write(np.full(size // 2, 0x3F80, "<u2").tobytes())
+                    continue
+                for start in range(0, size, BLOCK):
+                    out.write(block[: size - start])
+    if len(shards) > 1:
+        text = json.dumps({"weight_map": places})
+        (folder / "model.safetensors.index.json").write_text(text)
+    return sum(size for held in shards for _, _, size in held)
+
+
+def write_tokenizer(folder: Path, vocab: int) -> None:
+    """A byte-level BPE of `vocab` tokens: pairs of earlier ones, at random."""
+    chance = random.Random(0)
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    symbols = [chr(b) for b in visible] + [chr(256 + i) for i in range(256 - len(visible))]
+    names, known, merges = list(symbols), {*symbols}, []
+    while len(names) < vocab:
+        # Of letters rather than of long pieces, so that words of this length do occur.
+        pair = chance.choice(names[: len(names) // 2 + 1]), chance.choice(symbols)
+        if (made := "".join(pair)) not in known:
+            known.add(made)
+            names.append(made)
+            merges.append(pair)
+    level = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": True,
+    }
+    (folder / "tokenizer.json").write_text(
+        json.dumps(
+            {
+                "version": "1.0",
+                "added_tokens": [],
+                "normalizer": None,
+                "pre_tokenizer": level,
+                "post_processor": None,
+                "decoder": level,
+                "model": {
+                    "type": "BPE",
+                    "dropout": None,
+                    "unk_token": None,
+                    "continuing_subword_prefix": None,
+                    "end_of_word_suffix": None,
+                    "fuse_unk": False,
+                    "byte_fallback": False,
+                    "ignore_merges": True,
+                    "vocab": {name: i for i, name in enumerate(names)},
+                    "merges": [list(pair) for pair in merges],
+                },
+            },
+            ensure_ascii=False,
+        )
+    )
+
+
+@asynccontextmanager
+async def served(folder: Path) -> Iterator[str]:
+    """The folder on a server of this machine, with ranges, for pages of other origins."""
+
+    async def shown(_: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        response.headers["Access-Control-Expose-Headers"] = "Content-Range"
+
+    app = web.Application()
+    app.on_response_prepare.append(shown)
+    app.router.add_static("/", folder)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+class Sampled:
+    """Megabytes of RSS of this process's renderers and GPU processes, now and at most."""
+
+    KINDS = ("renderer", "gpu-process")
+
+    def __init__(self) -> None:
+        self.peaks: dict[str, dict[str, float]] = {kind: {} for kind in self.KINDS}
+        self.stage = "before"
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def enter(self, stage: str) -> None:
+        """A stage begins; the last one is the end."""
+        if stage != "end":
+            self._note()
+            self.stage = stage
+            return
+        self.stage = stage
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while self.stage != "end":
+            if self.stage == "before":
+                for peaks in self.peaks.values():
+                    peaks.clear()  # what it is at the end of it counts
+            self._note()
+            time.sleep(0.02)
+
+    def _note(self) -> None:
+        stage = self.stage
+        for kind, size in self.now().items():
+            self.peaks[kind][stage] = max(self.peaks[kind].get(stage, 0), round(size))
+
+    def now(self) -> dict[str, float]:
+        parents, kinds, sizes = {}, {}, {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                status = (folder / "status").read_text()
+                line = (folder / "cmdline").read_text()
+            except OSError:  # it ended meanwhile
+                continue
+            pid = int(folder.name)
+            parents[pid] = int(re.search(r"PPid:\s*(\d+)", status)[1])
+            kind = re.search(r"--type=([\w-]+)", line)
+            rss = re.search(r"VmRSS:\s*(\d+) kB", status)
+            if kind and rss:
+                kinds[pid], sizes[pid] = kind[1], int(rss[1]) * 1024 / 1e6
+        found = dict.fromkeys(self.KINDS, 0.0)
+        for pid, kind in kinds.items():
+            above = pid
+            while above in parents and above != os.getpid():
+                above = parents[above]
+            if above == os.getpid() and kind in found:
+                found[kind] += sizes[pid]
+        return found
+
+
+async def measure(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
+    memory = Sampled()
+
+    def output(_: str, data: bytes) -> None:
+        for line in data.decode().splitlines():
+            if line.startswith("stage "):
+                memory.enter(line.removeprefix("stage "))
+            elif line.strip():
+                click.echo(line, err=True)
+
+    async with served(folder) as url, Page.open() as page:
+        payload = pickle.dumps(job | {"url": url})
+        found = pickle.loads(await page.call(IN_TAB, payload, on_output=output))
+    before, after = map(round, found.pop("python"))
+    found["seconds"] = {stage: round(s, 2) for stage, s in found["seconds"].items()}
+    found["memory_mb"] = {
+        "python": {"before": before, "peak": after, "beyond": after - before},
+        **{
+            kind: {**peaks, "beyond": max(peaks.values()) - peaks["before"]}
+            for kind, peaks in memory.peaks.items()
+        },
+    }
+    return found
+
+
+@click.command()
+@click.option("--shape", type=click.Choice([*SHAPES]), default="llama-3.2-1b", show_default=True)
+@click.option("--layers", type=int, help="Fewer than the model has.")
+@click.option("--quantize", default="auto", show_default=True, help="none: float32 weights.")
+@click.option("--context", default=2048, show_default=True, help="Tokens the caches hold.")
+@click.option("--tokens", default=32, show_default=True, help="To generate afterwards.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Keep the checkpoint here, or use it."
+)
+@click.option("--write", is_flag=True, help="Record the result in bench/results/.")
+@click.option("--device", help="Its name in the record's; the adapter's architecture if left out.")
+def main(
+    shape: str,
+    layers: int | None,
+    quantize: str,
+    context: int,
+    tokens: int,
+    folder: Path | None,
+    write: bool,
+    device: str | None,
+) -> None:
+    config = SHAPES[shape] | ({"num_hidden_layers": layers} if layers else {})
+    job = {
+        "quantize": None if quantize == "none" else quantize,
+        "context": context,
+        "tokens": tokens,
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        place = folder or Path(temporary)
+        if not (place / "config.json").exists():
+            place.mkdir(parents=True, exist_ok=True)
+            click.echo(f"writing the checkpoint to {place}", err=True)
+            write_weights(place, config)
+            write_tokenizer(place, config["vocab_size"])
+            (place / "generation_config.json").write_text('{"do_sample": false}')
+            (place / "config.json").write_text(json.dumps(config))  # last: it says all is there
+        files = [*place.glob("*.safetensors")]
+        size = sum(file.stat().st_size for file in files)
+        found = asyncio.run(measure(place, job))
+    result = {
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "shape": shape,
+        "layers": config["num_hidden_layers"],
+        **{name: job[name] for name in ("quantize", "context")},
+        "checkpoint_bytes": size,
+        "files": len(files),
+        **found,
+        "mb_per_s": round(size / 1e6 / found["seconds"]["weights"], 1),
+    }
+    architecture = result.pop("architecture")
+    text = json.dumps(result, indent=2)
+    click.echo(text)
+    if write:
+        cut = f"-{layers}-layers" if layers else ""
+        name = f"load-{shape}{cut}-{device or architecture}.json"
+        (HERE / "results" / name).write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
