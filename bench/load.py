@@ -9,7 +9,8 @@ in Chromium and generates tokens. JSON of: seconds by stage, bytes of the checkp
 GPU's buffers, and megabytes of memory before the load, at their peak in each stage, and beyond what
 they were before: Python's heap (wasm memory never shrinks, so its end is its peak), the renderer
 (that heap, JavaScript's own and what is on its way to the GPU) and the GPU process (on a software
-adapter with the buffers in it), both as RSS sampled every 20 ms.
+adapter with the buffers in it), both as RSS sampled every 20 ms. The browser is started without
+Playwright, since an inspected renderer keeps up to 200 MB of the bodies it was sent.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ import click
 import numpy as np
 from aiohttp import web
 
+from tensortab import chrome
 from tensortab.browser_run import Page
 
 HERE = Path(__file__).parent
@@ -283,7 +285,7 @@ def write_tokenizer(folder: Path, vocab: int) -> None:
 
 
 @asynccontextmanager
-async def served(folder: Path) -> Iterator[str]:
+async def served(folder: Path) -> AsyncIterator[str]:
     """The folder on a server of this machine, with ranges, for pages of other origins."""
 
     async def shown(_: web.Request, response: web.StreamResponse) -> None:
@@ -359,8 +361,42 @@ class Sampled:
         return found
 
 
+@asynccontextmanager
+async def plain(*_: Any, **__: Any) -> AsyncIterator["Plain"]:
+    """A Chromium that nobody inspects, in the place of Playwright's."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        browser = Plain(profile)
+        try:
+            yield browser
+        finally:
+            if browser.process:
+                browser.process.terminate()
+                await browser.process.wait()
+
+
+class Plain:
+    """As much of Playwright's browser and page as opening one address takes."""
+
+    def __init__(self, profile: str) -> None:
+        self.profile = profile
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def new_page(self) -> "Plain":
+        return self
+
+    async def goto(self, url: str) -> None:
+        root = ["--no-sandbox"] if os.geteuid() == 0 else []
+        self.process = await asyncio.create_subprocess_exec(
+            await chrome.locate(),
+            *("--headless=new", f"--user-data-dir={self.profile}", *chrome.flags(), *root, url),
+            env={name: str(value) for name, value in chrome.environment().items()},
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+
+
 async def measure(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     memory = Sampled()
+    chrome.launch = plain
 
     def output(_: str, data: bytes) -> None:
         for line in data.decode().splitlines():
