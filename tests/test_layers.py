@@ -16,7 +16,7 @@ LAYERS = [
     ("device",),
     ("quant", "weights"),
     ("ops",),
-    ("plan", "store", "profile"),
+    ("plan", "store", "profile", "quantizer"),
     ("session",),
     ("runtime",),
     ("models",),
