@@ -183,7 +183,7 @@ fn found_scale(first: u32, m: u32, e: i32, negative: bool) -> Scale {
   let size = u32(abs(dot));
   let one = (size % norm) << HALFWAY;
   let two = (one % norm) << HALFWAY;
-  let ratio = (size / norm << (2u * HALFWAY)) + (one / norm << HALFWAY) + two / norm;
+  let ratio = ((size / norm) << (2u * HALFWAY)) + ((one / norm) << HALFWAY) + two / norm;
   return stored(ratio, e - 19 - i32(BITS), dot < 0);
 }
 

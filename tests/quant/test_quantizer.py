@@ -165,7 +165,7 @@ def hard(form: Format, dtype: str, seed: int) -> np.ndarray:
         normal(4, k, seed=seed),
         rng.standard_cauchy((3, k)).clip(-1000, 1000),
         rng.uniform(-1, 1, (2, k)) * np.float32(2.0**-20),
-        bit_patterns(rng, 24, k, float(limit)),
+        bit_patterns(rng, 25, k, float(limit)),
         near_midpoints(rng, 6, k, top),
         *(ties, spike, ends, tiny, levels),
         np.zeros((1, k)),
@@ -284,9 +284,9 @@ def test_refuses_scales_beyond_their_type(
 ) -> None:
     weight = normal(9, 64)
     weight[2, 3], weight[7, 40] = largest / 1.0001, largest
-    with pytest.raises(QuantizationError, match="head needs a scale of .* scales end at") as numpy:
+    with pytest.raises(QuantizationError, match=r"head needs a scale of .* scales end at") as numpy:
         form.quantize(weight, "head")
-    with pytest.raises(QuantizationError, match="head needs a scale of .* scales end at") as found:
+    with pytest.raises(QuantizationError, match=r"head needs a scale of .* scales end at") as found:
         run(request, kind, [Raw.of(weight, "F32").case(form, 4, "head")])
     assert str(found.value) == str(numpy.value)
 
