@@ -19,22 +19,12 @@ import sys
 import warnings
 from collections.abc import Awaitable, Mapping
 from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .device import (
-    Backend,
-    Buffer,
-    Bytes,
-    Layout,
-    Pipeline,
-    Read,
-    Recording,
-    Run,
-    Workgroups,
-    Write,
-)
+from .device import Backend, Buffer, Bytes, Layout, Read, Recording, Run, Workgroups, Write
 from .dim import symbols, value
 from .errors import ShapeError
 from .graph import Graph, check_limits
@@ -75,7 +65,7 @@ class Session:
             raise
         return self
 
-    async def _build(self, compiling: Awaitable[list[Pipeline]]) -> None:
+    async def _build(self, compiling: Awaitable[Any]) -> None:
         """Allocate, write what is known, bind."""
         backend, graph, made, store = self._backend, self.graph, self.plan, self.store
         fresh = {n for n in graph.values if n not in store.held}
