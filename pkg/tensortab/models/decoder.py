@@ -9,7 +9,11 @@ pos += rows. So a graph with one row, fed from `token`, needs nothing from the h
 
     ids       int32 [1, rows]      input of the prompt's graph; the other reads the state `token`
     token     int32 [1]            output: the token sampled after the last row
-    logits    float32 [1, vocab]   output where asked for: of the last row
+
+A graph built for scores samples nothing: its output is the logits of every row it is fed, and the
+states token, seen and sampling are none of its.
+
+    logits    float32 [rows, vocab]
 """
 
 from __future__ import annotations
@@ -77,44 +81,55 @@ def build(
     *,
     rows: Dim = 1,
     fed: bool = False,
+    scores: bool = False,
     cache: str = "float16",
-    logits: bool = False,
     most: int = 1 << 32,
 ) -> tuple[Graph, Weights]:
     """The graph of `rows` tokens a run, and its weights.
 
-    `fed` takes the tokens from the input `ids`, else the one from the state `token`. `cache` is
+    `fed` takes the tokens from the input `ids`, else the one from the state `token`. `scores`
+    takes them from `ids`, too, and gives the logits of each instead of a sampled token. `cache` is
     the caches' dtype, float32 or float16. No constant is larger than `most` bytes.
     """
     g = Graph()
     also = {"model.embed_tokens.weight": "lm_head.weight"} if config.tied else {}
     w = Weights(g, recipe, most=most, also=also)
     pos = g.symint("pos", max=config.context)
-    token = g.state("token", (1, 1), "int32")
-    seen = g.state("seen", (config.vocab,), "int32")
-    settings = g.state("sampling", (WORDS,), "uint32")
     inverse = rope_frequencies(config.head_dim, config.theta, config.scaling)
     table = rope_table(inverse, config.context)
     cos, sin = (g.constant(n, a) for n, a in zip(("rope.cos", "rope.sin"), table, strict=True))
     inside = _Inside(config, w, pos, (cos, sin), cache)
 
-    ids = g.input("ids", (1, rows), "int32") if fed else token
+    token = None if scores else g.state("token", (1, 1), "int32")
+    ids = g.input("ids", (1, rows), "int32") if fed or token is None else token
     x = w.embedding(ids, "model.embed_tokens", config.vocab, config.hidden)
     for i in range(config.layers):
         x = _layer(inside, x, f"model.layers.{i}")
-    last = _last_row(g, x, rows, config.hidden)
-    head = "model.embed_tokens" if config.tied else "lm_head"
-    scores = w.linear(_norm(inside, last, "model.norm"), head, config.vocab, bias=False)
-
-    flagged = mark(seen, reshape(ids, (rows,)))
-    # By the last row's position, so that a seed draws the same however the prompt was cut.
-    chosen = sample(scores, settings, g.scalar(pos.dim + rows - 1), flagged)
-    g.output("token", permute(chosen, (0,)))
-    if logits:
-        g.output("logits", scores)
-    g.effect(assign(token, chosen))
+    if token is None:
+        g.output("logits", _logits(inside, reshape(x, (rows, config.hidden))))
+    else:
+        _sample(inside, ids, token, _logits(inside, _last_row(g, x, rows, config.hidden)))
     g.effect(advance(pos, rows))
     return g, w
+
+
+def _logits(inside: _Inside, x: Tensor) -> Tensor:
+    """Of each row of x [rows, hidden]."""
+    c = inside.config
+    head = "model.embed_tokens" if c.tied else "lm_head"
+    return inside.weights.linear(_norm(inside, x, "model.norm"), head, c.vocab, bias=False)
+
+
+def _sample(inside: _Inside, ids: Tensor, token: Tensor, logits: Tensor) -> None:
+    """Flag what was fed, draw the next token, leave it in the state that the next step reads."""
+    g, rows = inside.weights.graph, ids.shape[1]
+    seen = g.state("seen", (inside.config.vocab,), "int32")
+    settings = g.state("sampling", (WORDS,), "uint32")
+    flagged = mark(seen, reshape(ids, (rows,)))
+    # By the last row's position, so that a seed draws the same however the prompt was cut.
+    chosen = sample(logits, settings, g.scalar(inside.pos.dim + rows - 1), flagged)
+    g.output("token", permute(chosen, (0,)))
+    g.effect(assign(token, chosen))
 
 
 def _last_row(g: Graph, x: Tensor, rows: Dim, hidden: int) -> Tensor:
