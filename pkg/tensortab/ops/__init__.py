@@ -3,7 +3,7 @@
 from .argmax import argmax
 from .attention import sdpa
 from .cached_attention import attend, sdpa_with_kv_cache
-from .elementwise import add, div, gelu, mul, silu, sub, swiglu
+from .elementwise import add, div, geglu, gelu, mul, silu, sub, swiglu
 from .embedding import embedding, embedding_q4gsw, embedding_q8gsw
 from .linear_qgsw import linear_q4gsw, linear_q8gsw
 from .matmul import bmm, linear, mm
@@ -30,6 +30,7 @@ __all__ = [
     "embedding",
     "embedding_q4gsw",
     "embedding_q8gsw",
+    "geglu",
     "gelu",
     "l2_normalize",
     "layer_norm",
