@@ -10,7 +10,8 @@ from .matmul import bmm, linear, mm
 from .norm import l2_normalize, layer_norm, rms_norm, softmax
 from .permute import concat, narrow, permute, reshape
 from .pool import mean_pool
-from .rope import apply_rotary_emb, rope_frequencies, rope_table
+from .rope import apply_rotary_emb, rope_table
+from .rope_scaling import rope_attention_factor, rope_frequencies
 from .sample import mark, sample
 from .sampling import Sampling
 from .state import advance, assign
@@ -45,6 +46,7 @@ __all__ = [
     "permute",
     "reshape",
     "rms_norm",
+    "rope_attention_factor",
     "rope_frequencies",
     "rope_table",
     "sample",
