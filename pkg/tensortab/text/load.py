@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..errors import FormatError, UnsupportedError
-from ..models import bert, llama
+from ..errors import FormatError
+from ..models import architectures
 from ..models.checkpoint import Progress
 from ..quant.recipe import recipe
 from ..runtime import Device
@@ -14,8 +14,6 @@ from ..weights import open_source, safetensors
 from .embedder import Embedder
 from .generator import Generator
 from .tokenizer import Tokenizer
-
-ARCHITECTURES = ("BertModel", "LlamaForCausalLM")
 
 
 async def load(
@@ -39,19 +37,15 @@ async def load(
     """
     folder = location.rstrip("/")
     config = await _json(f"{folder}/config.json")
-    architecture = next(iter(config.get("architectures") or [None]), None)
-    if architecture not in ARCHITECTURES:
-        raise UnsupportedError(
-            f"{location}: architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}"
-        )
-    if architecture == "BertModel":
-        encoder = bert.Config.read(config)
-        chosen = recipe(quantize, bert.default_recipe(encoder))
+    architecture = architectures.find(config, location)
+    if isinstance(architecture, architectures.Encoder):
+        encoder = architecture.read(config)
+        chosen = recipe(quantize, architecture.recipe(encoder))
         tokenizer, file = await _parts(folder)
         device = device or await Device.open()
         return await Embedder.create(device, encoder, tokenizer, file, chosen, progress)
-    sizes = llama.read(config, context)
-    chosen = recipe(quantize, llama.DEFAULT_RECIPE)
+    sizes = architecture.read(config, context)
+    chosen = recipe(quantize, architecture.recipe)
     generation = await _json(f"{folder}/generation_config.json")
     generation = {"eos_token_id": config.get("eos_token_id", [])} | generation
     tokenizer, file = await _parts(folder)
