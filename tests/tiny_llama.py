@@ -33,13 +33,18 @@ def tensors() -> dict[str, np.ndarray]:
 
 
 def write_checkpoint(folder: Path) -> Path:
-    """The files, with a byte-level tokenizer trained on the spot."""
+    """The files, with a tokenizer."""
     (folder / "config.json").write_text(json.dumps(CONFIG))
     (folder / "generation_config.json").write_text('{"do_sample": false, "eos_token_id": 299}')
+    write_tokenizer(folder, CONFIG["vocab_size"])
+    save_file(tensors(), folder / "model.safetensors")
+    return folder
+
+
+def write_tokenizer(folder: Path, vocab: int) -> None:
+    """A byte-level tokenizer of at most `vocab` tokens, trained on the spot."""
     tokenizer = tokenizers.ByteLevelBPETokenizer()
-    tokenizer.train_from_iterator([TEXT], vocab_size=299, min_frequency=1)
+    tokenizer.train_from_iterator([TEXT], vocab_size=vocab - 1, min_frequency=1)
     tokenizer.add_special_tokens(["<end>"])
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text("{}")
-    save_file(tensors(), folder / "model.safetensors")
-    return folder
