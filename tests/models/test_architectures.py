@@ -20,9 +20,6 @@ from close import assert_close
 from hf_checkpoints import CASES, VOCAB
 from tensortab.models import architectures, decoder
 
-# The first import of transformers warns of what it will no longer support.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-
 PROMPT = [int(i) for i in np.random.default_rng(1).integers(3, VOCAB, 60)]
 CHUNKS = (33, 1, 26)
 STEPS = 32

@@ -15,8 +15,7 @@ from tensortab.assets import PACKAGE
 from tensortab.errors import FormatError, ShapeError, UnsupportedError
 from tensortab.models import architectures, decoder
 from tensortab.models.decoder import Kind, Rope
-
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+from tensortab.quant.recipe import recipe
 
 Settings = dict[str, Any]
 
@@ -331,6 +330,15 @@ def test_refused_by_name_before_anything_else_is_read(
     (tmp_path / "config.json").write_text(json.dumps(config | change))
     with pytest.raises((UnsupportedError, FormatError), match=message):
         asyncio.run(tt.load(str(tmp_path)))
+
+
+@pytest.mark.parametrize("config", [LLAMA_3_2_1B, GEMMA_3_4B, PHI_3_MINI_4K])
+def test_a_recipe_finds_the_head(config: Settings) -> None:
+    """By its name, though it be tied to the embedding, and whatever stands before the names."""
+    chosen = recipe({"^(language_model.)?lm_head": "q8"}, decoder.DEFAULT_RECIPE)
+    _, weights = decoder.build(read(config, 64), chosen)
+    (wide,) = (n for n, w in weights.tensors.items() if w.format.name == "q8gsw")
+    assert wide.removeprefix("language_model.") in ("lm_head.weight", "model.embed_tokens.weight")
 
 
 def test_sizes_that_no_graph_is_built_of() -> None:

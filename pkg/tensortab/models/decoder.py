@@ -8,6 +8,7 @@ Both graphs share weights, caches and the live position `pos`. A run takes `rows
 positions pos … pos + rows − 1, writes their keys and values, samples the token that follows the
 last row, and moves on by itself: the token into the state `token`, the flags of what was seen, and
 pos += rows. So a graph with one row, fed from `token`, needs nothing from the host between steps.
+Every layer's caches hold the whole context, those of layers with a window too.
 
     ids       int32 [1, rows]      input of the prompt's graph; the other reads the state `token`
     token     int32 [1]            output: the token sampled after the last row
@@ -241,7 +242,6 @@ def _attention(inside: _Inside, x: Tensor, i: int) -> Tensor:
     q = _placed(inside, narrow(qkv, 2, 0, c.heads), f"{name}.q_norm", turn)
     k = _placed(inside, narrow(qkv, 2, c.heads, c.kv_heads), f"{name}.k_norm", turn)
     v = narrow(qkv, 2, c.heads + c.kv_heads, c.kv_heads)
-    # Caches of layers with a window are as long as the others', for now.
     shape = (1, c.context, c.kv_heads, c.head_dim)
     layer = f"model.layers.{i}"
     keys, values = (w.graph.state(f"{layer}.{n}", shape, inside.cache) for n in ("keys", "values"))
