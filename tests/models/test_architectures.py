@@ -132,7 +132,7 @@ def test_logits_and_greedy_tokens_are_those_of_transformers(
     assert_greedy(tokens, want)
 
 
-@pytest.mark.parametrize("name", ["qwen2", "qwen3", "gemma3", "phi4-mini"])
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3", "gemma3", "phi4-mini"])
 def test_the_same_in_chrome(
     chrome: harness.Tab, folder_of: Callable[[str], Path], name: str
 ) -> None:
