@@ -21,10 +21,11 @@ import tensortab as tt
 from tensortab.models import decoder
 from tensortab.quant.recipe import Format, Recipe
 
+LLAMA3 = (decoder.Kind(decoder.Rope(500000.0)),)
 SHAPES = {
     # hidden, layers, heads, kv_heads, head_dim, intermediate, vocab, context
     "tiny": decoder.Config(384, 8, 6, 2, 64, 1024, 8192, 8256),
-    "1b": decoder.Config(2048, 16, 32, 8, 64, 8192, 128256, 8256, theta=500000.0),
+    "1b": decoder.Config(2048, 16, 32, 8, 64, 8192, 128256, 8256, kinds=LLAMA3),
 }
 CONTEXTS = (128, 512, 2048, 4096, 8192)
 BURST = 16

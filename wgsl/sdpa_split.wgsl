@@ -2,6 +2,7 @@
 // are split in chunks of 64, each a workgroup's, and sdpa_combine puts the chunks together. A
 // workgroup owns 4·QUADS rows that share a K/V head (row r is head r % group of that head's,
 // position r / group), as the components of vectors, so that K and V are read once for all of them.
+// With a WINDOW the chunks begin at the first key that the first row sees.
 // Of each row and chunk it leaves the greatest score, Σ exp(score − greatest), and that sum of V.
 //   q [B, S, heads, D]   k, v [B, keys, heads / group, D]
 //   stats [B, S, heads, chunks], partial [B, S, heads, chunks, D]
@@ -9,6 +10,7 @@
 const D4: u32 = 16u;          // knob: head_dim / 4, 64 at most
 const HALF: bool = false;     // knob: k and v hold f16 pairs, not f32
 const LIVE: bool = true;      // knob: past is pos[0], not p.past
+const WINDOW: u32 = 0u;       // knob: keys a row sees at most; 0 for no limit
 const QUADS: u32 = 1u;        // knob: rows a workgroup owns / 4, 2 at most
 const KEYS: u32 = 64u;        // knob: keys of a chunk, one an invocation; 64 or more
 
@@ -58,6 +60,12 @@ fn row_of(r: u32, b: u32, head: u32) -> u32 {
   return (b * p.S + r / p.group) * p.heads + head * p.group + r % p.group;
 }
 
+// How many of the first keys the query row at position s does not see.
+fn unseen(s: u32, past: u32) -> u32 {
+  if (WINDOW == 0u) { return 0u; }
+  return past + s + 1u - min(past + s + 1u, WINDOW);
+}
+
 @compute @workgroup_size(KEYS)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -74,7 +82,7 @@ fn main(
   let head = workgroup.z % kv_heads;
   let r0 = workgroup.y * 4u * QUADS;
   let count = p.S * p.group;
-  let k0 = workgroup.x * KEYS;
+  let k0 = unseen(0u, past) + workgroup.x * KEYS;
   let context = past + p.S;
   if (k0 >= context) { return; }  // the grid may be laid out for a later step
 
@@ -100,6 +108,7 @@ fn main(
   for (var u = 0u; u < QUADS; u++) {
     let s = (r0 + 4u * u + vec4<u32>(0u, 1u, 2u, 3u)) / p.group;
     sees[u] = vec4<u32>(k0 + lane) < min(past + s + 1u, vec4<u32>(context));
+    if (WINDOW > 0u) { sees[u] &= vec4<u32>(k0 + lane + WINDOW) > past + s; }
     weights[u * KEYS + lane] = select(vec4<f32>(LEAST), score[u], sees[u]);
   }
   workgroupBarrier();

@@ -3,14 +3,15 @@
 from .argmax import argmax
 from .attention import sdpa
 from .cached_attention import attend, sdpa_with_kv_cache
-from .elementwise import add, div, gelu, mul, silu, sub, swiglu
+from .elementwise import add, div, geglu, gelu, mul, silu, sub, swiglu
 from .embedding import embedding, embedding_q4gsw, embedding_q8gsw
 from .linear_qgsw import linear_q4gsw, linear_q8gsw
 from .matmul import bmm, linear, mm
 from .norm import l2_normalize, layer_norm, rms_norm, softmax
 from .permute import concat, narrow, permute, reshape
 from .pool import mean_pool
-from .rope import apply_rotary_emb, rope_frequencies, rope_table
+from .rope import apply_rotary_emb, rope_table
+from .rope_scaling import rope_attention_factor, rope_frequencies
 from .sample import mark, sample
 from .sampling import Sampling
 from .state import advance, assign
@@ -30,6 +31,7 @@ __all__ = [
     "embedding",
     "embedding_q4gsw",
     "embedding_q8gsw",
+    "geglu",
     "gelu",
     "l2_normalize",
     "layer_norm",
@@ -44,6 +46,7 @@ __all__ = [
     "permute",
     "reshape",
     "rms_norm",
+    "rope_attention_factor",
     "rope_frequencies",
     "rope_table",
     "sample",
