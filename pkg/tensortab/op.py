@@ -141,6 +141,11 @@ class Op(Generic[P]):
         spec = self.shape(*args, **kwargs)
         return Tensor(spec, op=self, args=args, kwargs=kwargs)
 
+    def lowered(self, target: Target, *args: Any, **kwargs: Any) -> Sequence[Dispatch]:
+        """What an op made of others runs of this one: its dispatches, the output tensor first."""
+        assert self.lower
+        return self.lower(target, *args, **kwargs)
+
     @property
     def signature(self) -> inspect.Signature:
         return inspect.signature(self.shape)

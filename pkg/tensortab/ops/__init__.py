@@ -5,6 +5,7 @@ from .attention import sdpa
 from .cached_attention import attend, sdpa_with_kv_cache
 from .elementwise import add, div, geglu, gelu, mul, silu, sub, swiglu
 from .embedding import embedding, embedding_q4gsw, embedding_q8gsw
+from .glu import glu
 from .linear_qgsw import linear_q4gsw, linear_q8gsw
 from .matmul import bmm, linear, mm
 from .norm import l2_normalize, layer_norm, rms_norm, softmax
@@ -33,6 +34,7 @@ __all__ = [
     "embedding_q8gsw",
     "geglu",
     "gelu",
+    "glu",
     "l2_normalize",
     "layer_norm",
     "linear",
