@@ -5,10 +5,11 @@
 //   GLU   y[N/2] = act(v[n]) · v[n + N/2]
 //   ADD   + add, as long as y
 //
-// A workgroup owns BLOCKS times four columns of w, side by side, or with GLU two and the two that go
-// with them. It walks along K together, LANES times 16 bytes of every column at a time, each
-// invocation 16 bytes of four columns; what they are multiplied with lies in workgroup memory, and
-// the next 16 bytes are under way meanwhile. Layouts: quant/. Subgroups of any size.
+// An invocation owns four columns of w, side by side, or with GLU two and the two that go with them,
+// and 16 bytes of each at a time. ACROSS invocations side by side own 4 · ACROSS columns and the
+// same part of x; along K a workgroup has LANES / ACROSS of them. A GPU reads memory by lines of a
+// cache: invocations that share x and lie side by side in scales touch few. Layouts: quant/.
+// Subgroups of any size.
 
 enable subgroups;
 
@@ -19,8 +20,8 @@ const NORM: bool = false;    // knob: normalize x
 const BIAS: bool = false;    // knob: add bias
 const ADD: bool = false;     // knob: add `add`
 const GLU: u32 = 0u;         // knob: 0 none | 1 silu | 2 gelu by tanh
-const BLOCKS: u32 = 1u;      // knob: LANES / 4 at most
-const LANES: u32 = 64u;      // knob: invocations per workgroup
+const ACROSS: u32 = 4u;      // knob: invocations side by side along N, a power of two
+const LANES: u32 = 256u;     // knob: invocations per workgroup, 4 · ACROSS or more
 
 struct Params {
   N: u32,
@@ -39,32 +40,25 @@ struct Params {
 @group(0) @binding(7) var<uniform> p: Params;
 
 const QUADS = 32u / BITS;    // vec4s of x that 16 bytes of a column are multiplied with
-const PITCH = QUADS + 1u;    // of xs: without the gap, lanes would wait for the same memory bank
 
-var<workgroup> xs: array<vec4<f32>, LANES * PITCH>;
-var<workgroup> partial: array<vec4<f32>, BLOCKS * LANES>;  // a subgroup's sums each
+var<workgroup> partial: array<vec4<f32>, LANES>;
 var<workgroup> squares: array<f32, LANES>;
 
 struct Words { a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>, }
 
-// The first of each pair of a block's columns.
-fn pairs(block: u32) -> vec2<u32> {
-  if (GLU > 0u) { return vec2<u32>(2u * block, 2u * block + p.N / 2u); }
-  return vec2<u32>(4u * block, 4u * block + 2u);
-}
-
-// A block's columns; past the edge, others again.
-fn columns(block: u32) -> vec4<u32> {
-  let n = pairs(block);
+// The four columns of an invocation; past the edge, others again.
+fn columns(quad: u32) -> vec4<u32> {
+  var n = vec2<u32>(4u * quad, 4u * quad + 2u);
+  if (GLU > 0u) { n = vec2<u32>(2u * quad, 2u * quad + p.N / 2u); }
   if (EVEN) {
-    let inside = min(n, vec2<u32>(p.N - 2u));
-    return vec4<u32>(inside.x, inside.x + 1u, inside.y, inside.y + 1u);
+    n = min(n, vec2<u32>(p.N - 2u));
+    return vec4<u32>(n.x, n.x + 1u, n.y, n.y + 1u);
   }
   return min(vec4<u32>(n.x, n.x + 1u, n.y, n.y + 1u), vec4<u32>(p.N - 1u));
 }
 
-fn load(n: vec4<u32>, across: u32, slot: u32) -> Words {
-  let at = n * across + min(slot, across - 1u);
+fn load(first: vec4<u32>, slot: u32) -> Words {
+  let at = first + slot;
   return Words(packed[at.x], packed[at.y], packed[at.z], packed[at.w]);
 }
 
@@ -82,8 +76,8 @@ fn scales_at(n: vec4<u32>, k: u32) -> vec4<f32> {
   return vec4<f32>(scale_at(at.x), scale_at(at.y), scale_at(at.z), scale_at(at.w));
 }
 
-// Four weights, each times the power of 2 at which its bits lie; xs holds x over that power. The
-// bits become the last ones of 2²³ + …, which needs no conversion and is exact.
+// Four weights, each times the power of 2 at which its bits lie. The bits become the last ones of
+// 2²³ + …, which needs no conversion and is exact.
 fn unpack(word: u32) -> vec4<f32> {
   if (BITS == 4u) {
     let codes = vec4<u32>(word) & vec4<u32>(0xfu, 0xf0u, 0xf00u, 0xf000u);
@@ -91,7 +85,7 @@ fn unpack(word: u32) -> vec4<f32> {
       - vec4<f32>(8388616.0, 8388736.0, 8390656.0, 8421376.0);
   }
   let w = word ^ 0x80808080u;  // two's complement to offset binary
-  let codes = vec4<u32>(w & 0xffu, w & 0xff00u, (w >> 16u) & 0xffu, (w >> 16u) & 0xff00u);
+  let codes = vec4<u32>(w, w, w >> 16u, w >> 16u) & vec4<u32>(0xffu, 0xff00u, 0xffu, 0xff00u);
   return bitcast<vec4<f32>>(codes | vec4<u32>(0x4b000000u))
     - vec4<f32>(8388736.0, 8421376.0, 8388736.0, 8421376.0);
 }
@@ -101,20 +95,19 @@ fn powers() -> vec4<f32> {
   return vec4<f32>(1.0, 1.0 / 256.0, 1.0, 1.0 / 256.0);
 }
 
-fn dot_column(w: vec4<u32>, at: u32) -> f32 {
+// Products with 16 bytes of a column, summed by the place of the weights' bits.
+fn multiply(w: vec4<u32>, v: array<vec4<f32>, 8>) -> vec4<f32> {
   if (BITS == 8u) {
-    return dot(unpack(w.x), xs[at]) + dot(unpack(w.y), xs[at + 1u])
-      + dot(unpack(w.z), xs[at + 2u]) + dot(unpack(w.w), xs[at + 3u]);
+    return unpack(w.x) * v[0] + unpack(w.y) * v[1] + unpack(w.z) * v[2] + unpack(w.w) * v[3];
   }
-  return dot(unpack(w.x), xs[at]) + dot(unpack(w.x >> 16u), xs[at + 1u])
-    + dot(unpack(w.y), xs[at + 2u]) + dot(unpack(w.y >> 16u), xs[at + 3u])
-    + dot(unpack(w.z), xs[at + 4u]) + dot(unpack(w.z >> 16u), xs[at + 5u])
-    + dot(unpack(w.w), xs[at + 6u]) + dot(unpack(w.w >> 16u), xs[at + 7u]);
+  return unpack(w.x) * v[0] + unpack(w.x >> 16u) * v[1] + unpack(w.y) * v[2]
+    + unpack(w.y >> 16u) * v[3] + unpack(w.z) * v[4] + unpack(w.z >> 16u) * v[5]
+    + unpack(w.w) * v[6] + unpack(w.w >> 16u) * v[7];
 }
 
 fn activate(v: f32) -> f32 {
   if (GLU == 1u) { return v / (1.0 + exp(-max(v, -80.0))); }
-  return 0.5 * v * (1.0 + tanh(clamp(0.7978845608 * (v + 0.044715 * v * v * v), -10.0, 10.0)));
+  return 0.5 * v * (1.0 + tanh(clamp(0.79788456 * (v + 0.044715 * v * v * v), -10.0, 10.0)));
 }
 
 @compute @workgroup_size(LANES)
@@ -124,75 +117,69 @@ fn main(
   @builtin(local_invocation_id) local: vec3<u32>,
 ) {
   let lane = local.x;
-  let first = (workgroup.x + workgroup.y * workgroups.x) * BLOCKS;
-  let outputs = select(p.N, p.N / 2u, GLU > 0u);
+  let first = (workgroup.x + workgroup.y * workgroups.x) * ACROSS;
+  let n = columns(first + lane % ACROSS);
   let across = p.K * BITS / 128u;  // 16 bytes each, of a column
-  let chunks = (across + LANES - 1u) / LANES;
-  let size = u32(subgroupAdd(1.0));
+  let start = n * across;
 
-  var acc = vec4<f32>(0.0);
-  var sum_of_squares = 0.0;
-  var next = load(columns(first), across, lane);
-  for (var i = 0u; i < BLOCKS * chunks; i++) {
-    let block = i / chunks;
-    let chunk = i % chunks;
-    let slot = chunk * LANES + lane;
+  var a = vec4<f32>(0.0);
+  var b = vec4<f32>(0.0);
+  var c = vec4<f32>(0.0);
+  var d = vec4<f32>(0.0);
+  var square = vec4<f32>(0.0);
+  var next = load(start, min(lane / ACROSS, across - 1u));
+  for (var slot = lane / ACROSS; slot < across; slot += LANES / ACROSS) {
     let words = next;
-    let n = columns(first + block);
-    let scale = scales_at(n, min(slot, across - 1u) * 128u / BITS);
-    if (i == 0u || chunks > 1u) {
-      workgroupBarrier();
-      for (var j = lane; j < LANES * QUADS; j += LANES) {
-        let q = chunk * LANES * QUADS + j;
-        var v = vec4<f32>(0.0);
-        if (q < p.K / 4u) { v = x[q]; }
-        if (NORM) {
-          if (block == 0u) { sum_of_squares += dot(v, v); }
-          v *= norm[min(q, p.K / 4u - 1u)];
-        }
-        xs[j / QUADS * PITCH + j % QUADS] = v * powers();
+    next = load(start, min(slot + LANES / ACROSS, across - 1u));
+    let scale = scales_at(n, slot * (128u / BITS));
+    var v = array<vec4<f32>, 8>();
+    for (var j = 0u; j < QUADS; j++) { v[j] = x[slot * QUADS + j]; }
+    if (NORM) {
+      for (var j = 0u; j < QUADS; j++) {
+        square += v[j] * v[j];
+        v[j] *= norm[slot * QUADS + j];
       }
-      workgroupBarrier();
     }
-    let ahead = i + 1u;
-    next = load(columns(first + ahead / chunks), across, ahead % chunks * LANES + lane);
-    let at = lane * PITCH;
-    let sums = vec4<f32>(
-      dot_column(words.a, at), dot_column(words.b, at),
-      dot_column(words.c, at), dot_column(words.d, at));
-    acc += sums * scale;
-    if (chunk + 1u == chunks) {
-      let sum = subgroupAdd(acc);
-      if (lane % size == 0u) { partial[block * LANES + lane / size] = sum; }
-      acc = vec4<f32>(0.0);
-    }
+    a += multiply(words.a, v) * scale.x;
+    b += multiply(words.b, v) * scale.y;
+    c += multiply(words.c, v) * scale.z;
+    d += multiply(words.d, v) * scale.w;
   }
+  let one = powers();
+  var sum = vec4<f32>(dot(a, one), dot(b, one), dot(c, one), dot(d, one));
+  var sum_of_squares = dot(square, vec4<f32>(1.0));
+
   // Invocations of a subgroup are neighbours in a workgroup of one dimension.
-  if (NORM) {
-    let sum = subgroupAdd(sum_of_squares);
-    if (lane % size == 0u) { squares[lane / size] = sum; }
+  let size = u32(subgroupAdd(1.0));
+  for (var i = ACROSS; i < size; i *= 2u) {
+    sum += subgroupShuffleXor(sum, i);
+    if (NORM) { sum_of_squares += subgroupShuffleXor(sum_of_squares, i); }
+  }
+  let whole = max(size, ACROSS);
+  if (lane % whole < ACROSS) {
+    partial[lane / whole * ACROSS + lane % whole] = sum;
+    if (NORM && lane % whole == 0u) { squares[lane / whole] = sum_of_squares; }
   }
   workgroupBarrier();
 
   // An invocation per column of y.
   let width = select(4u, 2u, GLU > 0u);
-  let block = lane / width;
-  let n = pairs(first + block).x + lane % width;
-  if (block >= BLOCKS || n >= outputs) { return; }
+  let at = first * width + lane;
+  if (lane >= width * ACROSS || at >= select(p.N, p.N / 2u, GLU > 0u)) { return; }
   var v = vec4<f32>(0.0);
   var total = 0.0;
-  for (var i = 0u; i < LANES / size; i++) {
-    v += partial[block * LANES + i];
+  for (var i = 0u; i < LANES / whole; i++) {
+    v += partial[i * ACROSS + lane / width];
     if (NORM) { total += squares[i]; }
   }
   if (NORM) { v *= inverseSqrt(total / f32(p.K) + p.eps); }
   var result = v[lane % width];
-  if (BIAS) { result += bias[n]; }
+  if (BIAS) { result += bias[at]; }
   if (GLU > 0u) {
     var up = v[lane % width + 2u];
-    if (BIAS) { up += bias[n + p.N / 2u]; }
+    if (BIAS) { up += bias[at + p.N / 2u]; }
     result = activate(result) * up;
   }
-  if (ADD) { result += add[n]; }
-  y[n] = result;
+  if (ADD) { result += add[at]; }
+  y[at] = result;
 }

@@ -55,6 +55,7 @@ _VECTOR = load("linear_qgsw_vector")
 _STRATEGIES = ("tile", "vector", "gemv_subgroups", "gemv", "gemm")
 _GEMV_ROWS = 16  # LANES × 16 rows × a vec4 are the 16 KiB of workgroup memory every adapter has
 _FEW_ROWS = 8  # up to here gemv is chosen
+_MANY_COLUMNS = 8192
 _DTYPE = {4: "uint8", 8: "int8"}
 
 
@@ -159,9 +160,17 @@ def _launch(strategy: str, m: Dim, n: Dim) -> tuple[Kernel, Dim]:
     return kernel.specialise(ROWS=rows), ceildiv(n, 4)
 
 
-def _blocks(n: int, k: int) -> dict[str, int]:
-    """How the `vector` kernel shares a matrix out, by measurement (bench/kernels.py)."""
-    return {"LANES": 64, "BLOCKS": 1}
+def _blocks(target: Target, n: int, k: int, bits: int) -> dict[str, int]:
+    """How the `vector` kernel shares a matrix out, by measurement (bench/kernels.py, one H200).
+
+    Many columns fill a GPU with small workgroups; few columns do with as many invocations along K
+    as have something to do.
+    """
+    if n >= _MANY_COLUMNS:
+        return {"LANES": 64, "ACROSS": 4}
+    most = min(512, target.limits["maxComputeInvocationsPerWorkgroup"])
+    wanted = 1 << (4 * k * bits // 128 - 1).bit_length()
+    return {"LANES": min(max(wanted, 64), most), "ACROSS": 4}
 
 
 def _vector(
@@ -177,15 +186,16 @@ def _vector(
     bound = {name: t or x for name, t in operands.items()}
     packed, scales = bound["packed"], bound["scales"]
     n, k = upper(packed.shape[0]), upper(x.shape[-1])
+    bits = 8 if packed.dtype == "int8" else 4
     kernel = _VECTOR.specialise(
-        BITS=8 if packed.dtype == "int8" else 4,
+        BITS=bits,
         HALF=scales.dtype == "float16",
         EVEN=n % (4 if act else 2) == 0,
         GLU=ACTIVATIONS[act] if act else 0,
         **{name.upper(): operands[name] is not None for name in ("norm", "bias", "add")},
-        **_blocks(n, k),
+        **_blocks(target, n, k, bits),
     )
-    grid = fold(target, ceildiv(n, 4 * kernel["BLOCKS"]))
+    grid = fold(target, ceildiv(n, 4 * kernel["ACROSS"]))
     return dispatch(kernel, grid, **bound, x=x, y=y, N=n, K=k, group=group, eps=eps)
 
 
