@@ -1,6 +1,6 @@
 // y = f(x · dequantize(w)[N, K]ᵀ) for one row x[K]; w in 4- or 8-bit symmetric groups along K.
 //
-//   NORM  x is x · norm / √(mean(x²) + eps) first: Σ x² is gathered while x is read
+//   NORM  x is x · (offset + norm) / √(mean(x²) + eps) first: Σ x² is gathered while x is read
 //   BIAS  + bias[N]
 //   GLU   y[N/2] = act(v[n]) · v[n + N/2]
 //   ADD   + add, as long as y
@@ -28,6 +28,7 @@ struct Params {
   K: u32,
   group: u32,  // a multiple of 32
   eps: f32,
+  offset: f32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -137,7 +138,7 @@ fn main(
     if (NORM) {
       for (var j = 0u; j < QUADS; j++) {
         square += v[j] * v[j];
-        v[j] *= norm[slot * QUADS + j];
+        v[j] *= p.offset + norm[slot * QUADS + j];
       }
     }
     a += multiply(words.a, v) * scale.x;

@@ -18,7 +18,7 @@ from .dim import Dim, Env, Expr, Sym, symbols, value
 from .errors import ShapeError
 from .graph import Graph
 from .kernel import UNIFORM_ALIGNMENT, Kernel
-from .op import Dispatch, Grid, Spec, Tensor, buffer_of
+from .op import Dispatch, Grid, Spec, Tensor, buffer_of, overwritten
 from .target import Target
 
 Role = Literal["input", "constant", "state", "scalar", "output", "work"]
@@ -170,19 +170,18 @@ class _Planner:
 
     def _check_order(self, t: Tensor) -> None:
         """Refuse to read what was overwritten; note what is overwritten from here on."""
-        for a in t.inputs:
+        for a in t.inputs if t.op and t.op.lower else ():  # a view reads nothing
             self._check_version(repr(t), a)
-        if t.op and t.op.writes is not None:
-            leaf = buffer_of(t)
-            self.written[id(leaf)] = t
-            if t.op.becomes:
-                self.advances[leaf.name] = t.op.becomes(*t.args, **t.kwargs)
+        self.written.update((id(leaf), t) for leaf in overwritten(t))
+        if t.op and t.op.becomes:
+            self.advances[buffer_of(t).name] = t.op.becomes(*t.args, **t.kwargs)
 
     def _version(self, t: Tensor) -> Tensor | None:
         """The write whose result `t` shows; None for the buffer as it was made."""
+        leaf = buffer_of(t)
         while t.op and t.op.lower is None:
-            t = t.inputs[0]
-        return t if t.op and t.op.writes is not None else None
+            t = t.inputs[-1]  # a view's one operand; of `after` the op that wrote
+        return t if any(leaf is written for written in overwritten(t)) else None
 
     def _new(self, spec: Spec, role: Role, name: str = "") -> int:
         self.sizes.append(allocated(spec.nbytes))

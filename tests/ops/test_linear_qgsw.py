@@ -107,7 +107,7 @@ def surrounded(m: int, n: int, k: int, **options: Any) -> tuple[Any, dict[str, n
     a["add"] = r.standard_normal((m, n // 2 if act else n), np.float32)
 
     def linear(**t: tt.Tensor) -> tt.Tensor:
-        return OPS[bits or 4](**t, group=32, eps=1e-3, act=act, strategy=strategy)
+        return OPS[bits or 4](**t, group=32, eps=1e-3, offset=0.5, act=act, strategy=strategy)
 
     return linear, a
 
@@ -117,7 +117,7 @@ def test_torch_is_reference_with_what_surrounds_it(act: str | None) -> None:
     made, a = surrounded(3, 14, 64, act=act)
     x, norm, bias, add = (torch.from_numpy(a[n]) for n in ("x", "norm", "bias", "add"))
     weight = torch.from_numpy(q4gsw.dequantize(a["packed"], a["scales"]))
-    normed = torch.nn.functional.rms_norm(x, (64,), norm, 1e-3)
+    normed = torch.nn.functional.rms_norm(x, (64,), norm + 0.5, 1e-3)
     y = torch.nn.functional.linear(normed, weight, bias)
     if act:
         gate, up = y.chunk(2, -1)

@@ -15,13 +15,15 @@ from .rope import apply_rotary_emb, rope_table
 from .rope_scaling import rope_attention_factor, rope_frequencies
 from .sample import mark, sample
 from .sampling import Sampling
-from .state import advance, assign
+from .state import advance, after, assign
 from .update_cache import update_cache
+from .update_caches import rope_turns, update_caches
 
 __all__ = [
     "Sampling",
     "add",
     "advance",
+    "after",
     "apply_rotary_emb",
     "argmax",
     "assign",
@@ -51,6 +53,7 @@ __all__ = [
     "rope_attention_factor",
     "rope_frequencies",
     "rope_table",
+    "rope_turns",
     "sample",
     "sdpa",
     "sdpa_with_kv_cache",
@@ -59,4 +62,5 @@ __all__ = [
     "sub",
     "swiglu",
     "update_cache",
+    "update_caches",
 ]

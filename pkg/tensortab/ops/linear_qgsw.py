@@ -2,7 +2,7 @@
 
 What a decoder does before and after may be asked for with it, since one row is then one dispatch:
 
-    norm  float32 [K]: rms_norm(x, norm, eps) in the place of x
+    norm  float32 [K]: rms_norm(x, norm, eps, offset) in the place of x
     act   "silu" or "gelu_tanh": y is glu(y, act), so half as wide
     add   float32, as y is: is added last
 
@@ -69,6 +69,7 @@ def _shape(
     group: int,
     norm: Tensor | None = None,
     eps: float = 1e-6,
+    offset: float = 0.0,
     act: str | None = None,
     add: Tensor | None = None,
     strategy: str | None = None,
@@ -124,12 +125,13 @@ def _reference(
     group: int,
     norm: Array | None = None,
     eps: float = 1e-6,
+    offset: float = 0.0,
     act: str | None = None,
     add: Array | None = None,
     strategy: str | None = None,
 ) -> Array:
     weight = (q4gsw if bits == 4 else q8gsw).dequantize(packed, scales)
-    v = x if norm is None else rms_norm.reference(x, norm, eps=eps)
+    v = x if norm is None else rms_norm.reference(x, norm, eps=eps, offset=offset)
     y = v.astype(np.float64) @ weight.T
     y = y if bias is None else y + bias
     y = y if act is None else glu.reference(y, act=act)
@@ -179,8 +181,8 @@ def _vector(
     x: Tensor,
     operands: Mapping[str, Tensor | None],
     group: int,
-    eps: float,
     act: str | None,
+    **norm: float,
 ) -> Dispatch:
     """One row in one dispatch; what is absent is bound to any buffer."""
     bound = {name: t or x for name, t in operands.items()}
@@ -196,7 +198,7 @@ def _vector(
         **_blocks(target, n, k, bits),
     )
     grid = fold(target, ceildiv(n, 4 * kernel["ACROSS"]))
-    return dispatch(kernel, grid, **bound, x=x, y=y, N=n, K=k, group=group, eps=eps)
+    return dispatch(kernel, grid, **bound, x=x, y=y, N=n, K=k, group=group, **norm)
 
 
 def _lower(
@@ -211,6 +213,7 @@ def _lower(
     group: int,
     norm: Tensor | None = None,
     eps: float = 1e-6,
+    offset: float = 0.0,
     act: str | None = None,
     add: Tensor | None = None,
     strategy: str | None = None,
@@ -219,11 +222,11 @@ def _lower(
     operands = {"packed": packed, "scales": scales, "bias": bias}
     if chosen == "vector":
         every = operands | {"norm": norm, "add": add}
-        return [_vector(target, y, x, every, group, eps, act)]
+        return [_vector(target, y, x, every, group, act, eps=eps, offset=offset)]
     steps: list[Dispatch] = []
     if norm is not None:
         normed = Tensor(x.spec)
-        steps += rms_norm.lowered(target, normed, x, norm, eps=eps)
+        steps += rms_norm.lowered(target, normed, x, norm, eps=eps, offset=offset)
         x = normed
     m, n, k = rows_of(x), packed.shape[0], x.shape[-1]
     product = y if act is None and add is None else Tensor(Spec((*x.shape[:-1], n)))
