@@ -52,7 +52,7 @@ fn main(
   let q = (group.x + group.y * groups.x) * WIDTH + local.x;
   let across = (p.V + 3u) / 4u;
   let row = q / across;
-  if (row >= p.rows) { return; }
+  if (row >= p.rows || settings[2] == 0u) { return; }  // greedy: nothing will be drawn
   let top = bitcast<f32>(scores[row * p.V + likeliest[row]]);
   let steep = bitcast<f32>(settings[2]);
   var u = vec4<u32>(FAR);

@@ -96,12 +96,15 @@ fn main(
   let stride = kv_heads * D4;
   let key = first + min(k0 + lane, context - 1u) * stride;
   var score: array<vec4<f32>, QUADS>;
-  for (var i = 0u; i < D4; i++) {
-    let part = k_at(key + i);
-    for (var u = 0u; u < QUADS; u++) {
-      let at = 4u * u * D4 + i;
-      score[u] += part
-        * mat4x4<f32>(rows[at], rows[at + D4], rows[at + 2u * D4], rows[at + 3u * D4]);
+  for (var i = 0u; i < D4; i += 4u) {  // four loads under way at once
+    var part = array<vec4<f32>, 4>();
+    for (var t = 0u; t < 4u; t++) { part[t] = k_at(key + min(i + t, D4 - 1u)); }
+    for (var t = 0u; t < min(4u, D4 - i); t++) {
+      for (var u = 0u; u < QUADS; u++) {
+        let at = 4u * u * D4 + i + t;
+        score[u] += part[t]
+          * mat4x4<f32>(rows[at], rows[at + D4], rows[at + 2u * D4], rows[at + 3u * D4]);
+      }
     }
   }
   var sees: array<vec4<bool>, QUADS>;
@@ -128,11 +131,18 @@ fn main(
   let part = lane / D4;
   var acc: array<mat4x4<f32>, QUADS>;  // a column of the matrix for each of four rows
   if (part < PARTS) {
-    for (var j = part; j < min(KEYS, context - k0); j += PARTS) {
-      let value = v_at(first + (k0 + j) * stride + column);
-      for (var u = 0u; u < QUADS; u++) {
-        let w = weights[u * KEYS + j];
-        acc[u] += mat4x4<f32>(value * w.x, value * w.y, value * w.z, value * w.w);
+    for (var j0 = part; j0 < min(KEYS, context - k0); j0 += 4u * PARTS) {
+      var value = array<vec4<f32>, 4>();
+      for (var t = 0u; t < 4u; t++) {
+        value[t] = v_at(first + min(k0 + j0 + t * PARTS, context - 1u) * stride + column);
+      }
+      for (var t = 0u; t < 4u; t++) {
+        let j = j0 + t * PARTS;
+        if (j >= KEYS) { break; }
+        for (var u = 0u; u < QUADS; u++) {
+          let w = weights[u * KEYS + j];  // 0 past the context
+          acc[u] += mat4x4<f32>(value[t] * w.x, value[t] * w.y, value[t] * w.z, value[t] * w.w);
+        }
       }
     }
   }

@@ -162,17 +162,12 @@ def _launch(strategy: str, m: Dim, n: Dim) -> tuple[Kernel, Dim]:
     return kernel.specialise(ROWS=rows), ceildiv(n, 4)
 
 
-def _blocks(target: Target, n: int, k: int, bits: int) -> dict[str, int]:
+def _blocks(n: int) -> dict[str, int]:
     """How the `vector` kernel shares a matrix out, by measurement (bench/kernels.py, one H200).
 
-    Many columns fill a GPU with small workgroups; few columns do with as many invocations along K
-    as have something to do.
+    Many columns fill a GPU by themselves; few want more invocations along K.
     """
-    if n >= _MANY_COLUMNS:
-        return {"LANES": 64, "ACROSS": 4}
-    most = min(512, target.limits["maxComputeInvocationsPerWorkgroup"])
-    wanted = 1 << (4 * k * bits // 128 - 1).bit_length()
-    return {"LANES": min(max(wanted, 64), most), "ACROSS": 4}
+    return {"LANES": 64, "ACROSS": 4} if n >= _MANY_COLUMNS else {"LANES": 128, "ACROSS": 2}
 
 
 def _vector(
@@ -195,7 +190,7 @@ def _vector(
         EVEN=n % (4 if act else 2) == 0,
         GLU=ACTIVATIONS[act] if act else 0,
         **{name.upper(): operands[name] is not None for name in ("norm", "bias", "add")},
-        **_blocks(target, n, k, bits),
+        **_blocks(n),
     )
     grid = fold(target, ceildiv(n, 4 * kernel["ACROSS"]))
     return dispatch(kernel, grid, **bound, x=x, y=y, N=n, K=k, group=group, **norm)
