@@ -4,9 +4,9 @@
 
 Each case is a graph of many dispatches of one kind in one pass, each waiting for the one before it,
 with one timestamp at either end; matrices differ, 128 MB of them or more, so that none is in a
-cache. JSON of microseconds a dispatch (the least median of a burst of passes), and of GB a second of
-weights and scales. `sweep` tries the `vector` kernel's ways to share a matrix out: what `_blocks`
-in ops/linear_qgsw.py was chosen by.
+cache. JSON of microseconds a dispatch (the least median of a burst of passes), and of GB a second
+of weights and scales. `sweep` tries the `vector` kernel's ways to share a matrix out: what
+`_blocks` in ops/linear_qgsw.py was chosen by.
 """
 
 import datetime as dt

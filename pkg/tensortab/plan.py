@@ -241,6 +241,20 @@ class _Planner:
         return self.uniforms[key]
 
 
+def check_steps(made: Plan, graph: Graph) -> None:
+    """Several steps in one submission: what moves between them must be known to the GPU."""
+    moving = made.advances.keys()
+    for step in made.steps:
+        if found := moving & step.uniform_symbols:
+            raise ShapeError(
+                f"{step.label}: its uniform depends on {', '.join(found)}, which moves from"
+                " step to step; only what kernels read from the scalar's buffer can"
+            )
+    for name, t in graph.scalars.items():
+        if name not in moving and moving & {s.name for s in symbols(t.dim)}:
+            raise ShapeError(f"the scalar {name} would have to be written between steps")
+
+
 def largest(graph: Graph) -> dict[str, int]:
     """Every size of a graph at its maximum: what a fresh session is laid out for."""
     return {name: s.max for name, s in graph.symbols().items()}

@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .device import TIMED, Backend, Buffer, Bytes, Layout, Read, Recording, Run, Workgroups, Write
-from .dim import symbols, value
+from .dim import value
 from .errors import DeviceError, ShapeError
 from .graph import Graph, check_limits
 from .op import Array
-from .plan import Plan, largest
+from .plan import Plan, check_steps, largest
 from .profile import Profile, rows
 from .store import Snapshot, State, Store
 
@@ -204,23 +204,10 @@ class Session:
                 check_limits(self._limits, last)
             after = last | {n: value(d, last) for n, d in self.plan.advances.items()}
         if steps > 1:
-            self._check_steps()
+            check_steps(self.plan, self.graph)
         for name in self.plan.advances:
             self.graph.check_symint(name, after[name])
         return last, after
-
-    def _check_steps(self) -> None:
-        """Several steps in one submission: what moves between them must be known to the GPU."""
-        moving = self.plan.advances.keys()
-        for step in self.plan.steps:
-            if found := moving & step.uniform_symbols:
-                raise ShapeError(
-                    f"{step.label}: its uniform depends on {', '.join(found)}, which moves from"
-                    " step to step; only what kernels read from the scalar's buffer can"
-                )
-        for name, t in self.graph.scalars.items():
-            if name not in moving and moving & {s.name for s in symbols(t.dim)}:
-                raise ShapeError(f"the scalar {name} would have to be written between steps")
 
     def _scalars(self, env: dict[str, int]) -> list[Write]:
         """The scalars whose buffers hold something else than their values."""
