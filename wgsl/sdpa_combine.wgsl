@@ -48,7 +48,11 @@ fn main(
   let first = row * p.chunks;
 
   var greatest = LEAST;
-  for (var c = 0u; c < chunks; c++) { greatest = max(greatest, stats[first + c].x); }
+  for (var c = lane; c < chunks; c += LANES) { greatest = max(greatest, stats[first + c].x); }
+  totals[lane] = greatest;
+  workgroupBarrier();
+  for (var c = 0u; c < min(chunks, LANES); c++) { greatest = max(greatest, totals[c]); }
+  workgroupBarrier();
   var sum = vec4<f32>(0.0);
   var total = 0.0;
   if (part < PARTS) {

@@ -31,26 +31,24 @@ from ..op import Tensor
 from ..ops import (
     add,
     advance,
-    apply_rotary_emb,
+    after,
     assign,
+    attend,
     embedding,
-    geglu,
     mark,
     mul,
-    narrow,
-    permute,
     reshape,
     rms_norm,
     rope_attention_factor,
     rope_frequencies,
     rope_table,
+    rope_turns,
     sample,
-    sdpa_with_kv_cache,
-    swiglu,
+    update_caches,
 )
 from ..ops.sampling import WORDS
 from ..quant.recipe import Format, Recipe
-from .checkpoint import Weights
+from .checkpoint import Norm, Weights
 
 DEFAULT_RECIPE = Recipe(Format("q4gsw"))
 
@@ -62,7 +60,6 @@ SANDWICH_NORMS: Norms = (
     ("input_layernorm", "post_attention_layernorm"),
     ("pre_feedforward_layernorm", "post_feedforward_layernorm"),
 )
-_GATED = {"silu": swiglu, "gelu_tanh": geglu}
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ class _Inside:
     config: Config
     weights: Weights
     pos: Tensor
-    turns: list[tuple[Tensor, Tensor] | None]  # cos and sin of each kind of layer
+    turns: list[Tensor | None]  # cos and sin of each kind of layer
     cache: str  # dtype of the caches
 
 
@@ -163,7 +160,8 @@ def _logits(inside: _Inside, x: Tensor) -> Tensor:
     """Of each row of x [rows, hidden]."""
     c = inside.config
     head = "model.embed_tokens" if c.tied else "lm_head"
-    return inside.weights.linear(_norm(inside, x, "model.norm"), head, c.vocab, bias=False)
+    norm = _norm(inside, "model.norm", c.hidden)
+    return inside.weights.linear(x, head, c.vocab, bias=False, norm=norm)
 
 
 def _sample(inside: _Inside, ids: Tensor, token: Tensor, logits: Tensor) -> None:
@@ -174,8 +172,7 @@ def _sample(inside: _Inside, ids: Tensor, token: Tensor, logits: Tensor) -> None
     flagged = mark(seen, reshape(ids, (rows,)))
     # By the last row's position, so that a seed draws the same however the prompt was cut.
     chosen = sample(logits, settings, g.scalar(inside.pos.dim + rows - 1), flagged)
-    g.output("token", permute(chosen, (0,)))
-    g.effect(assign(token, chosen))
+    g.output("token", reshape(assign(token, chosen), (1,)))
 
 
 def _last_row(g: Graph, x: Tensor, rows: Dim, hidden: int) -> Tensor:
@@ -185,75 +182,71 @@ def _last_row(g: Graph, x: Tensor, rows: Dim, hidden: int) -> Tensor:
     return embedding(g.scalar(rows - 1), reshape(x, (rows, hidden)))
 
 
-def _turns(g: Graph, config: Config) -> list[tuple[Tensor, Tensor] | None]:
-    """Tables of cos and sin [context, width / 2] for each kind of layer."""
+def _turns(g: Graph, config: Config) -> list[Tensor | None]:
+    """Tables of cos and sin [context, width] for each kind of layer."""
     ropes: list[Rope] = []
-    tables: list[tuple[Tensor, Tensor]] = []
+    tables: list[Tensor] = []
     for rope in (k.rope for k in config.kinds):
         if rope is None or rope in ropes:
             continue
         width = rope.width or config.head_dim
         inverse = rope_frequencies(width, rope.theta, rope.scaling, context=config.context)
-        cos, sin = rope_table(inverse, config.context, rope_attention_factor(rope.scaling))
-        name = f"rope.{len(ropes)}"
-        tables.append((g.constant(f"{name}.cos", cos), g.constant(f"{name}.sin", sin)))
+        both = rope_table(inverse, config.context, rope_attention_factor(rope.scaling))
+        tables.append(g.constant(f"rope.{len(ropes)}", rope_turns(*both)))
         ropes.append(rope)
     turned = (k.rope for k in config.kinds)
     return [None if rope is None else tables[ropes.index(rope)] for rope in turned]
 
 
-def _norm(inside: _Inside, x: Tensor, name: str) -> Tensor:
-    width, c = x.shape[-1], inside.config
-    assert isinstance(width, int)
-    weight = inside.weights.vector(f"{name}.weight", width)
-    return rms_norm(x, weight, eps=c.eps, offset=c.norm_offset)
+def _norm(inside: _Inside, name: str, width: int) -> Norm:
+    c = inside.config
+    return Norm(inside.weights.vector(f"{name}.weight", width), c.eps, c.norm_offset)
 
 
 def _layer(inside: _Inside, x: Tensor, i: int) -> Tensor:
-    name = f"model.layers.{i}"
-    for part, (before, after) in zip((_attention, _mlp), inside.config.norms, strict=True):
-        y = part(inside, _norm(inside, x, f"{name}.{before}"), i)
-        x = add(x, y if after is None else _norm(inside, y, f"{name}.{after}"))
+    c, name = inside.config, f"model.layers.{i}"
+    for part, (first, last) in zip((_attention, _mlp), c.norms, strict=True):
+        before = _norm(inside, f"{name}.{first}", c.hidden)
+        if last is None:
+            x = part(inside, x, i, before, x)
+        else:
+            y, norm = part(inside, x, i, before, None), _norm(inside, f"{name}.{last}", c.hidden)
+            x = add(x, rms_norm(y, norm.weight, eps=norm.eps, offset=norm.offset))
     return x
 
 
-def _mlp(inside: _Inside, x: Tensor, i: int) -> Tensor:
+def _mlp(inside: _Inside, x: Tensor, i: int, norm: Norm, plus: Tensor | None) -> Tensor:
+    """The feed-forward part of x normed, and `plus` added."""
     w, c, name = inside.weights, inside.config, f"model.layers.{i}.mlp"
     n = c.intermediate
     parts = [(f"{name}.gate_proj", n), (f"{name}.up_proj", n)]
-    both = w.joined(x, [(f"{name}.gate_up_proj", 2 * n)] if c.fused else parts, bias=c.mlp_bias)
-    gate, up = (narrow(both, -1, at, n) for at in (0, n))
-    return w.linear(_GATED[c.activation](gate, up), f"{name}.down_proj", c.hidden, bias=c.mlp_bias)
+    both = [(f"{name}.gate_up_proj", 2 * n)] if c.fused else parts
+    gated = w.joined(x, both, bias=c.mlp_bias, norm=norm, act=c.activation)
+    return w.linear(gated, f"{name}.down_proj", c.hidden, bias=c.mlp_bias, plus=plus)
 
 
-def _attention(inside: _Inside, x: Tensor, i: int) -> Tensor:
+def _attention(inside: _Inside, x: Tensor, i: int, norm: Norm, plus: Tensor | None) -> Tensor:
+    """Attention of x normed, and `plus` added."""
     w, c, name = inside.weights, inside.config, f"model.layers.{i}.self_attn"
-    rows, own = x.shape[1], i % len(c.kinds)
+    rows, kind = x.shape[1], i % len(c.kinds)
 
     heads = {"q": c.heads, "k": c.kv_heads, "v": c.kv_heads}
     total = sum(heads.values())
     parts = [(f"{name}.{part}_proj", n * c.head_dim) for part, n in heads.items()]
-    joined = w.joined(
-        x, [(f"{name}.qkv_proj", total * c.head_dim)] if c.fused else parts, bias=c.qkv_bias
-    )
-    qkv = reshape(joined, (1, rows, total, c.head_dim))
+    joined = [(f"{name}.qkv_proj", total * c.head_dim)] if c.fused else parts
+    product = w.joined(x, joined, bias=c.qkv_bias, norm=norm)
+    qkv = reshape(product, (1, rows, total, c.head_dim))
 
-    turn = inside.turns[own]
-    q = _placed(inside, narrow(qkv, 2, 0, c.heads), f"{name}.q_norm", turn)
-    k = _placed(inside, narrow(qkv, 2, c.heads, c.kv_heads), f"{name}.k_norm", turn)
-    v = narrow(qkv, 2, c.heads + c.kv_heads, c.kv_heads)
     shape = (1, c.context, c.kv_heads, c.head_dim)
     layer = f"model.layers.{i}"
     keys, values = (w.graph.state(f"{layer}.{n}", shape, inside.cache) for n in ("keys", "values"))
-    attended = sdpa_with_kv_cache(
-        q, k, v, keys, values, inside.pos, scale=c.scale, window=c.kinds[own].window
+    norms = [
+        w.vector(f"{name}.{n}_norm.weight", c.head_dim) if c.qk_norm else None for n in ("q", "k")
+    ]
+    q = update_caches(
+        qkv, keys, values, inside.pos, inside.turns[kind], *norms, eps=c.eps, offset=c.norm_offset
     )
+    grown = after(keys, q), after(values, q)
+    attended = attend(q, *grown, inside.pos, scale=c.scale, window=c.kinds[kind].window)
     merged = reshape(attended, (1, rows, c.heads * c.head_dim))
-    return w.linear(merged, f"{name}.o_proj", c.hidden, bias=c.out_bias)
-
-
-def _placed(inside: _Inside, x: Tensor, norm: str, turn: tuple[Tensor, Tensor] | None) -> Tensor:
-    """Queries or keys [1, rows, heads, head_dim], normed and turned where the model does."""
-    if inside.config.qk_norm:
-        x = _norm(inside, x, norm)
-    return x if turn is None else apply_rotary_emb(x, *turn, inside.pos)
+    return w.linear(merged, f"{name}.o_proj", c.hidden, bias=c.out_bias, plus=plus)

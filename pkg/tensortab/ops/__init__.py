@@ -5,6 +5,7 @@ from .attention import sdpa
 from .cached_attention import attend, sdpa_with_kv_cache
 from .elementwise import add, div, geglu, gelu, mul, silu, sub, swiglu
 from .embedding import embedding, embedding_q4gsw, embedding_q8gsw
+from .glu import glu
 from .linear_qgsw import linear_q4gsw, linear_q8gsw
 from .matmul import bmm, linear, mm
 from .norm import l2_normalize, layer_norm, rms_norm, softmax
@@ -14,13 +15,15 @@ from .rope import apply_rotary_emb, rope_table
 from .rope_scaling import rope_attention_factor, rope_frequencies
 from .sample import mark, sample
 from .sampling import Sampling
-from .state import advance, assign
+from .state import advance, after, assign
 from .update_cache import update_cache
+from .update_caches import rope_turns, update_caches
 
 __all__ = [
     "Sampling",
     "add",
     "advance",
+    "after",
     "apply_rotary_emb",
     "argmax",
     "assign",
@@ -33,6 +36,7 @@ __all__ = [
     "embedding_q8gsw",
     "geglu",
     "gelu",
+    "glu",
     "l2_normalize",
     "layer_norm",
     "linear",
@@ -49,6 +53,7 @@ __all__ = [
     "rope_attention_factor",
     "rope_frequencies",
     "rope_table",
+    "rope_turns",
     "sample",
     "sdpa",
     "sdpa_with_kv_cache",
@@ -57,4 +62,5 @@ __all__ = [
     "sub",
     "swiglu",
     "update_cache",
+    "update_caches",
 ]
