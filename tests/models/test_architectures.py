@@ -34,8 +34,9 @@ async def measure(
 
     import tensortab as tt
     from tensortab.models import architectures, decoder
+    from tensortab.models.sessions import open_sessions
     from tensortab.quant.recipe import recipe
-    from tensortab.weights import safetensors
+    from tensortab.weights import open_checkpoint, open_folder
 
     config = options["config"]
     sizes = architectures.find(config, folder).read(config, options["context"])
@@ -43,9 +44,9 @@ async def measure(
     many = tt.Sym("rows", 40, min=1)
     kinds = ({"rows": many, "fed": True}, {}, {"rows": many, "scores": True})
     graphs = [decoder.build(sizes, chosen, cache=options["cache"], **kind) for kind in kinds]
-    session = await device.compile(graphs[0][0])
-    decode, scores = [await device.compile(g, share=session) for g, _ in graphs[1:]]
-    await graphs[0][1].fill(session, await safetensors.open(f"{folder}/model.safetensors"))
+    checkpoint = await open_checkpoint(open_folder(folder))
+    opened = await open_sessions(device, [g for g, _ in graphs], graphs[0][1], checkpoint)
+    session, decode, scores = opened
 
     session.state("sampling").write(tt.ops.Sampling(temperature=0).encode())
     ends = np.cumsum(chunks)

@@ -16,13 +16,13 @@ Errors: FormatError for a tokenizer.json that cannot be used; SetupError where i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from tensortab.errors import FormatError, ShapeError
-from tensortab.weights.source import IN_BROWSER, open_source
+from tensortab.weights.folder import open_folder
+from tensortab.weights.source import IN_BROWSER, release
 
 
 class Engine(Protocol):
@@ -34,6 +34,10 @@ class Engine(Protocol):
     def decode(self, ids: list[int]) -> str:
         """The text of some ids, special tokens left out."""
 
+    @property
+    def size(self) -> int:
+        """One more than the largest id."""
+
 
 @dataclass(frozen=True)
 class Tokenizer:
@@ -43,18 +47,23 @@ class Tokenizer:
     specials: tuple[int, int]  # how many special tokens a line begins and ends with
 
     @classmethod
-    async def open(cls, folder: str | os.PathLike[str]) -> Tokenizer:
-        """From the tokenizer.json of a folder, a path or a URL."""
-        base = os.fspath(folder).rstrip("/")
-        source = open_source(f"{base}/tokenizer.json")
-        data = bytes(await source.read(0, await source.size()))
-        return await cls.from_json(data, name=source.name)
+    async def open(cls, location: Any) -> Tokenizer:
+        """From the tokenizer.json of a folder: a path, a URL or what else `open_folder` takes."""
+        source = await open_folder(location).source("tokenizer.json")
+        # Foreign: ten megabytes that a browser's library would only have handed back to it.
+        data = await source.foreign(0, await source.size())
+        opened = await cls.from_json(data, source.name)
+        release(data)
+        return opened
 
     @classmethod
-    async def from_json(cls, data: str | bytes, name: str = "tokenizer.json") -> Tokenizer:
-        """From the contents of a tokenizer.json, which errors call `name`."""
+    async def from_json(cls, data: Any, name: str = "tokenizer.json") -> Tokenizer:
+        """From the contents of a tokenizer.json, which errors call `name`.
+
+        `data` is text, UTF-8 bytes, or in a browser a JS Uint8Array of them.
+        """
         try:
-            text = data if isinstance(data, str) else data.decode()
+            text = str(data, "utf-8") if isinstance(data, bytes | memoryview) else data
         except UnicodeDecodeError as error:
             raise FormatError(f"{name}: {error}") from error
         engine = await _open_engine(name, text)
@@ -62,6 +71,11 @@ class Tokenizer:
         pairs = enumerate(zip(empty, one, strict=False))
         begin = next((i for i, (a, b) in pairs if a != b), len(empty))
         return cls(engine, (begin, len(empty) - begin))
+
+    @property
+    def size(self) -> int:
+        """One more than the largest id: the rows a model's table has to have."""
+        return self.engine.size
 
     def encode(self, text: str, max_length: int | None = None) -> list[int]:
         """The ids of one text, special tokens included."""
@@ -88,7 +102,16 @@ class Tokenizer:
         return self.engine.decode(list(map(int, ids))) if len(ids) else ""
 
 
-async def _open_engine(name: str, text: str) -> Engine:
+def check_tokens(tokenizer: Tokenizer, vocab: int) -> None:
+    """Refuse a tokenizer of another model: its ids would lie outside the embedding's table."""
+    if tokenizer.size > vocab:
+        raise FormatError(
+            f"the tokenizer has ids up to {tokenizer.size - 1}, the model's table {vocab} rows"
+            " (vocab_size in config.json): tokenizer.json is another model's"
+        )
+
+
+async def _open_engine(name: str, text: Any) -> Engine:
     if IN_BROWSER:
         from . import browser  # noqa: PLC0415  # its imports exist only in a browser
 
