@@ -41,22 +41,31 @@ class JsEngine:
     tokenizer: Any
     repairs: list[tuple[re.Pattern[str], str]]
 
-    def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        """Ids of each text, special tokens included, neither padded nor cut."""
+    def encode_batch(self, texts: list[str], add_special_tokens: bool) -> list[list[int]]:
+        """Ids of each text, neither padded nor cut."""
         for pattern, replacement in self.repairs:
             texts = [pattern.sub(replacement, text) for text in texts]
-        # A few calls for the whole batch. map hands encode an index as its options, which then are
-        # the defaults; stringify's list keeps the encodings' ids and drops the rest.
-        encodings = to_js(texts).map(self.tokenizer.encode.bind(self.tokenizer))
+        encode = self.tokenizer.encode
+        if add_special_tokens:
+            # A few calls for the whole batch. map hands encode an index as its options, which then
+            # are the defaults.
+            encodings = to_js(texts).map(encode.bind(self.tokenizer))
+        else:
+            bare = _object(add_special_tokens=False)
+            encodings = to_js([encode(text, bare) for text in texts])
+        # stringify's list keeps the encodings' ids and drops the rest.
         rows = json.loads(js.JSON.stringify(encodings, to_js(["ids"])))
         return [row["ids"] for row in rows]
 
     def decode(self, ids: list[int]) -> str:
         """The text of some ids, special tokens left out."""
         # Of cleaning up, the decoder does its own; the Rust library knows no second one.
-        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
-        options = js.Object.fromEntries(to_js(list(options.items())))
+        options = _object(skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(self.tokenizer.decode(to_js(ids), options))
+
+
+def _object(**fields: Any) -> Any:
+    return js.Object.fromEntries(to_js(list(fields.items())))
 
 
 async def _module() -> Any:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tensortab.errors import FormatError, ShapeError
@@ -28,8 +28,8 @@ from tensortab.weights.source import IN_BROWSER, open_source
 class Engine(Protocol):
     """A library that tokenizes."""
 
-    def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        """Ids of each text, special tokens included, neither padded nor cut."""
+    def encode_batch(self, texts: list[str], add_special_tokens: bool) -> list[list[int]]:
+        """Ids of each text, neither padded nor cut; special tokens of a line's ends if asked."""
 
     def decode(self, ids: list[int]) -> str:
         """The text of some ids, special tokens left out."""
@@ -41,6 +41,7 @@ class Tokenizer:
 
     engine: Engine
     specials: tuple[int, int]  # how many special tokens a line begins and ends with
+    folder: str = ""  # where it came from, for what lies beside tokenizer.json
 
     @classmethod
     async def open(cls, folder: str | os.PathLike[str]) -> Tokenizer:
@@ -48,7 +49,7 @@ class Tokenizer:
         base = os.fspath(folder).rstrip("/")
         source = open_source(f"{base}/tokenizer.json")
         data = bytes(await source.read(0, await source.size()))
-        return await cls.from_json(data, name=source.name)
+        return replace(await cls.from_json(data, name=source.name), folder=base)
 
     @classmethod
     async def from_json(cls, data: str | bytes, name: str = "tokenizer.json") -> Tokenizer:
@@ -58,24 +59,37 @@ class Tokenizer:
         except UnicodeDecodeError as error:
             raise FormatError(f"{name}: {error}") from error
         engine = await _open_engine(name, text)
-        empty, one = engine.encode_batch(["", "a"])
+        empty, one = engine.encode_batch(["", "a"], add_special_tokens=True)
         pairs = enumerate(zip(empty, one, strict=False))
         begin = next((i for i, (a, b) in pairs if a != b), len(empty))
         return cls(engine, (begin, len(empty) - begin))
 
-    def encode(self, text: str, max_length: int | None = None) -> list[int]:
-        """The ids of one text, special tokens included."""
-        return self.encode_batch([text], max_length)[0]
+    @property
+    def beginning(self) -> list[int]:
+        """The special tokens that every line begins with: a BOS, or nothing."""
+        return self.encode("")[: self.specials[0]]
 
-    def encode_batch(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
+    def encode(
+        self, text: str, max_length: int | None = None, *, add_special_tokens: bool = True
+    ) -> list[int]:
+        """The ids of one text; special tokens at its ends unless `add_special_tokens` is False."""
+        return self.encode_batch([text], max_length, add_special_tokens=add_special_tokens)[0]
+
+    def encode_batch(
+        self,
+        texts: Sequence[str],
+        max_length: int | None = None,
+        *,
+        add_special_tokens: bool = True,
+    ) -> list[list[int]]:
         """The ids of each text, at most `max_length` of them; one call of the library for all."""
-        rows = self.engine.encode_batch([_sound(text) for text in texts])
+        rows = self.engine.encode_batch([_sound(text) for text in texts], add_special_tokens)
         if max_length is None:
             return rows
-        end = self.specials[1]
-        if max_length <= sum(self.specials):
+        kept, end = (sum(self.specials), self.specials[1]) if add_special_tokens else (0, 0)
+        if max_length <= kept:
             raise ShapeError(
-                f"max_length is {max_length}, expected more than the {sum(self.specials)} special"
+                f"max_length is {max_length}, expected more than the {kept} special"
                 f" tokens of every line"
             )
         return [
