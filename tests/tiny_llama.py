@@ -1,12 +1,17 @@
 """A Llama checkpoint of two small layers with random weights, as a folder of Hugging Face files."""
 
+import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
 from safetensors.numpy import save_file
 
+import harness
+import tensortab as tt
 from checkpoints import random_tensors
 from tensortab.models import decoder, llama
 from tensortab.quant.recipe import FLOAT, Recipe
@@ -48,3 +53,18 @@ def write_tokenizer(folder: Path, vocab: int) -> None:
     tokenizer.add_special_tokens(["<end>"])
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text("{}")
+
+
+def drive(
+    native: harness.Native, folder: Path, work: Callable[[Any], Awaitable[Any]], **options: Any
+) -> Any:
+    """`work` on a model of the folder."""
+
+    async def run() -> Any:
+        model = await tt.load(str(folder), device=native.device, **options)
+        try:
+            return await work(model)
+        finally:
+            model.destroy()
+
+    return asyncio.run(run())
