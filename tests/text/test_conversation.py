@@ -25,6 +25,7 @@ PROMPT = "def add(a,"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = write_checkpoint(tmp_path_factory.mktemp("chat"))
     (made / "tokenizer_config.json").write_text(json.dumps({"chat_template": TEMPLATE}))
+    (made / "generation_config.json").write_text('{"do_sample": false}')  # and without an end
     return made
 
 
