@@ -80,8 +80,7 @@ async def measure(session: tt.Session, context: int, bursts: int) -> dict[str, o
         session.truncate(pos=context)  # so that every burst attends to the same context
         if len(pending) > 2:
             gpu.append((await pending.pop(0))[1])
-    for burst in pending:
-        gpu.append((await burst)[1])
+    gpu += [(await burst)[1] for burst in pending]
     wall = time.perf_counter() - start
     session._recording._js = counted.inner
     report = await session.profile()
