@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import tokenizers
+import torch
 from safetensors.numpy import save_file
 
 import harness
@@ -32,17 +34,18 @@ CONFIG = {
 TEXT = "def add(a, b):\n    return a + b  # naïve ☃ 雪\n" * 20
 
 
-def tensors() -> dict[str, np.ndarray]:
-    _, weights = decoder.build(llama.read(CONFIG), Recipe(FLOAT))
+def tensors(config: dict[str, Any] = CONFIG) -> dict[str, np.ndarray]:
+    _, weights = decoder.build(llama.read(config), Recipe(FLOAT))
     return random_tensors(weights)
 
 
-def write_checkpoint(folder: Path) -> Path:
-    """The files, with a tokenizer."""
-    (folder / "config.json").write_text(json.dumps(CONFIG))
+def write_checkpoint(folder: Path, **changed: Any) -> Path:
+    """The files, with a tokenizer, and a config so `changed`."""
+    config = CONFIG | changed
+    (folder / "config.json").write_text(json.dumps(config))
     (folder / "generation_config.json").write_text('{"do_sample": false, "eos_token_id": 299}')
     write_tokenizer(folder, CONFIG["vocab_size"])
-    save_file(tensors(), folder / "model.safetensors")
+    save_file(tensors(config), folder / "model.safetensors")
     return folder
 
 
@@ -68,3 +71,16 @@ def drive(
             model.destroy()
 
     return asyncio.run(run())
+
+
+def shard(folder: Path, count: int = 3, dtype: torch.dtype = torch.float32) -> Path:
+    """The folder's weights again, as shards with an index."""
+    held = {n: torch.from_numpy(t).to(dtype) for n, t in tensors().items()}
+    places = {n: f"model-{i % count + 1:05}-of-{count:05}.safetensors" for i, n in enumerate(held)}
+    for place in {*places.values()}:
+        part = {n: t for n, t in held.items() if places[n] == place}
+        safetensors.torch.save_file(part, folder / place)
+    index = {"metadata": {"total_size": 0}, "weight_map": places}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "model.safetensors").unlink()
+    return folder

@@ -14,6 +14,7 @@ import harness
 from tensortab.errors import FormatError, SetupError, UnsupportedError
 from tensortab.text import Tokenizer
 from tensortab.text.chat import ChatTemplate
+from tensortab.weights import open_folder
 
 # Short ones in the forms that model families use.
 CHATML = """{% for message in messages %}
@@ -124,7 +125,7 @@ def write(folder: Path, template: Any, **config: Any) -> str:
 
 def rendered(folder: str, messages: Any, **variables: Any) -> str:
     async def work() -> str:
-        return await (await ChatTemplate.open(folder)).render(messages, **variables)
+        return await (await ChatTemplate.open(open_folder(folder))).render(messages, **variables)
 
     return asyncio.run(work())
 
@@ -238,12 +239,19 @@ def test_what_is_refused(
     assert "\n" not in str(caught.value)
 
 
+def test_a_tokenizer_without_a_folder_has_no_template() -> None:
+    with pytest.raises(UnsupportedError, match="came without a folder and has no chat template"):
+        asyncio.run(ChatTemplate.open(None))
+
+
 def test_files_that_are_malformed(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text("{")
     with pytest.raises(FormatError, match=r"tokenizer_config\.json is not JSON"):
         rendered(str(tmp_path), PLAIN)
     (tmp_path / "tokenizer_config.json").write_text("[]")
-    with pytest.raises(FormatError, match=r"tokenizer_config.json holds \[\], expected an object"):
+    with pytest.raises(
+        FormatError, match=r"tokenizer_config\.json holds a list, expected an object"
+    ):
         rendered(str(tmp_path), PLAIN)
     (tmp_path / "tokenizer_config.json").unlink()
     with pytest.raises(UnsupportedError, match="has no chat template"):

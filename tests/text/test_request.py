@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensortab.errors import ShapeError, UnsupportedError
+from tensortab.errors import FormatError, ShapeError, UnsupportedError
 from tensortab.text.request import (
     Limits,
     check_ids,
@@ -95,9 +95,12 @@ def test_ids_of_any_integers() -> None:
 
 
 def test_what_a_generation_config_says() -> None:
-    assert ends({"eos_token_id": 5}) == {5}
-    assert ends({"eos_token_id": [5, 6]}) == {5, 6}
-    assert ends({"eos_token_id": None}) == ends({}) == frozenset()
+    assert ends({"eos_token_id": 5}, 9) == {5}
+    assert ends({"eos_token_id": [5, 6]}, 9) == {5, 6}
+    assert ends({"eos_token_id": None}, 9) == ends({}, 9) == frozenset()
+    for wrong in (9, [5, -1], "5", True):
+        with pytest.raises(FormatError, match=r"eos_token_id is .*, expected ids from 0 to 8"):
+            ends({"eos_token_id": wrong}, 9)
     config = {"temperature": 0.6, "top_k": None, "top_p": 0.9, "max_length": 20}
     assert sampling_defaults(config) == {"temperature": 0.6, "top_p": 0.9}
     assert sampling_defaults(config | {"do_sample": False})["temperature"] == 0

@@ -1,6 +1,6 @@
 """A checkpoint's chat template: messages to the text that the model was trained to answer.
 
-    template = await ChatTemplate.open("models/qwen3/")
+    template = await ChatTemplate.open(open_folder("models/qwen3/"))
     text = await template.render([{"role": "user", "content": "Hello"}], enable_thinking=False)
 
 A template is Jinja, from the file chat_template.jinja or, where there is none, from chat_template
@@ -21,11 +21,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import FormatError, SetupError, UnsupportedError
-from ..weights.source import IN_BROWSER, open_source
+from ..errors import FormatError, UnsupportedError
+from ..weights.folder import Folder
+from ..weights.source import IN_BROWSER
 
 Messages = Sequence[Mapping[str, Any]]
 
+_FILE, _CONFIG = "chat_template.jinja", "tokenizer_config.json"
+_NONE = (
+    "no chat template (chat_template.jinja, or chat_template in tokenizer_config.json), so it"
+    " takes no messages: give the prompt as a text"
+)
 _TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token")
 
 
@@ -38,14 +44,20 @@ class ChatTemplate:
     tokens: Mapping[str, str]
 
     @classmethod
-    async def open(cls, folder: str) -> ChatTemplate:
-        """The template of a checkpoint's folder, a path or a URL."""
-        file, place = f"{folder}/chat_template.jinja", f"{folder}/tokenizer_config.json"
-        config = _parsed(place, await _text(place))
+    async def open(cls, folder: Folder | None) -> ChatTemplate:
+        """The template of a checkpoint's folder; a tokenizer may come from none."""
+        if folder is None:
+            raise UnsupportedError(f"this tokenizer came without a folder and has {_NONE}")
+        has_config = await folder.has(_CONFIG)
+        config = await folder.json(_CONFIG) if has_config else {}
         tokens = {n: t for n in _TOKENS if (t := _token(config.get(n))) is not None}
-        if (source := await _text(file)) is not None:
-            return cls(source, file, tokens)
-        return cls(_chosen(folder, place, config.get("chat_template")), place, tokens)
+        if await folder.has(_FILE):
+            place = (await folder.source(_FILE)).name
+            return cls(_decoded(place, await folder.read(_FILE)), place, tokens)
+        if not (found := config.get("chat_template")):
+            raise UnsupportedError(f"{folder.name} has {_NONE}")
+        place = (await folder.source(_CONFIG)).name
+        return cls(_chosen(place, found), place, tokens)
 
     async def render(self, messages: Messages, **variables: Any) -> str:
         """The prompt's text, up to where the model's answer begins."""
@@ -82,13 +94,8 @@ def check_messages(messages: Messages) -> None:
                 raise FormatError(f"messages[{i}]: {key!r} {told}, expected a text")
 
 
-def _chosen(folder: str, place: str, found: Any) -> str:
+def _chosen(place: str, found: Any) -> str:
     """The template of a tokenizer_config.json."""
-    if not found:
-        raise UnsupportedError(
-            f"{folder} has no chat template (chat_template.jinja, or chat_template in"
-            " tokenizer_config.json), so it takes no messages: give the prompt as a text"
-        )
     if isinstance(found, list):
         try:
             named = {entry["name"]: entry["template"] for entry in found}
@@ -111,27 +118,11 @@ def _token(value: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _parsed(place: str, text: str | None) -> dict[str, Any]:
-    try:
-        config = json.loads(text or "{}")
-    except ValueError as error:
-        raise FormatError(f"{place} is not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise FormatError(f"{place} holds {_short(config)}, expected an object")
-    return config
-
-
-async def _text(address: str) -> str | None:
-    """A file's text; None where it is not there."""
-    source = open_source(address)
-    try:
-        data = bytes(await source.read(0, await source.size()))
-    except SetupError:
-        return None
+def _decoded(place: str, data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise FormatError(f"{address}: {error}") from error
+        raise FormatError(f"{place}: {error}") from error
 
 
 def _short(value: Any) -> str:

@@ -9,9 +9,8 @@ tokens, one a token a step. Tokens are sampled on the GPU and stay there; chunks
 are submitted two ahead and read late, so the host never waits for a single token. What a call
 leaves in the caches is kept: a prompt that begins like the last one's text continues from there.
 
-A model does one thing at a time, and the newest call wins: a stream that was left early, or that
-another call takes over from, submits nothing more. Whatever is refused is refused before anything
-has changed.
+A model does one thing at a time, and the newest call wins: a stream that was left, or that another
+call takes over from, submits nothing more. What is refused is refused before anything has changed.
 """
 
 from __future__ import annotations
@@ -28,13 +27,14 @@ import numpy as np
 from ..dim import Sym
 from ..errors import ShapeError
 from ..models import decoder
-from ..models.checkpoint import Progress
+from ..models.fill import Progress
+from ..models.sessions import open_sessions
 from ..op import Array
 from ..profile import Profile
 from ..quant.recipe import Recipe
 from ..runtime import Device
 from ..session import Session
-from ..weights.safetensors import File
+from ..weights import Checkpoint
 from .chat import ChatTemplate, Messages
 from .pieces import Pieces
 from .request import (
@@ -48,7 +48,7 @@ from .request import (
     settle,
 )
 from .scoring import Scorer, windows
-from .tokenizer import Tokenizer
+from .tokenizer import Tokenizer, check_tokens
 from .turn import Outputs, Turn
 from .usage import Timings, Usage
 
@@ -80,21 +80,24 @@ class Generator:
         device: Device,
         config: decoder.Config,
         tokenizer: Tokenizer,
-        file: File,
+        checkpoint: Checkpoint,
         recipe: Recipe,
         generation: Mapping[str, Any],
         progress: Progress | None = None,
     ) -> Generator:
-        """Compile both graphs and fill the weights from `file`."""
-        chunk = min(CHUNK, config.context)
+        """Compile both graphs and fill the weights from `checkpoint`.
+
+        A file that does not fit the config, or a device that cannot hold the model, is refused
+        before memory is spent; a load that fails leaves nothing on the device.
+        """
+        check_tokens(tokenizer, config.vocab)
+        eos, defaults = ends(generation, config.vocab), sampling_defaults(generation)
+        chunk, most = min(CHUNK, config.context), device.info.largest
         rows = Sym("rows", chunk, min=1)
-        most = device.limits["maxStorageBufferBindingSize"]
         graph, weights = decoder.build(config, recipe, rows=rows, fed=True, most=most)
-        prompt = await device.compile(graph)
-        decode = await device.compile(decoder.build(config, recipe, most=most)[0], share=prompt)
-        await weights.fill(prompt, file, progress)
+        single, _ = decoder.build(config, recipe, most=most)
+        prompt, decode = await open_sessions(device, [graph, single], weights, checkpoint, progress)
         scorer = Scorer(device, config, recipe, prompt, chunk, most)
-        eos, defaults = ends(generation), sampling_defaults(generation)
         return cls(device, tokenizer, config, prompt, decode, scorer, weights.bits, eos, defaults)
 
     async def generate(

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import ShapeError, UnsupportedError
+from ..errors import FormatError, ShapeError, UnsupportedError
 from ..ops import Sampling
 
 Overflow = Literal["refuse", "truncate"]
@@ -64,10 +64,17 @@ def settle(
     return Request(kept, len(prompt) - len(kept), room, settings)
 
 
-def ends(generation: Mapping[str, Any]) -> frozenset[int]:
+def ends(generation: Mapping[str, Any], vocab: int) -> frozenset[int]:
     """The tokens that end a text: a generation_config.json's eos_token_id, one, many or none."""
     found = generation.get("eos_token_id")
-    return frozenset(found if isinstance(found, list) else [] if found is None else [found])
+    several = found if isinstance(found, list) else [] if found is None else [found]
+    for end in several:
+        if not _is_int(end) or not 0 <= end < vocab:
+            raise FormatError(
+                f"generation_config.json: eos_token_id is {found!r}, expected ids from 0 to"
+                f" {vocab - 1} (vocab_size in config.json)"
+            )
+    return frozenset(several)
 
 
 def sampling_defaults(generation: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,13 +16,13 @@ Errors: FormatError for a tokenizer.json that cannot be used; SetupError where i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from tensortab.errors import FormatError, ShapeError
-from tensortab.weights.source import IN_BROWSER, open_source
+from tensortab.weights.folder import Folder, open_folder
+from tensortab.weights.source import IN_BROWSER
 
 
 class Engine(Protocol):
@@ -34,6 +34,10 @@ class Engine(Protocol):
     def decode(self, ids: list[int]) -> str:
         """The text of some ids, special tokens left out."""
 
+    @property
+    def size(self) -> int:
+        """One more than the largest id."""
+
 
 @dataclass(frozen=True)
 class Tokenizer:
@@ -41,21 +45,24 @@ class Tokenizer:
 
     engine: Engine
     specials: tuple[int, int]  # how many special tokens a line begins and ends with
-    folder: str = ""  # where it came from, for what lies beside tokenizer.json
+    folder: Folder | None = None  # where it came from, for what lies beside tokenizer.json
 
     @classmethod
-    async def open(cls, folder: str | os.PathLike[str]) -> Tokenizer:
-        """From the tokenizer.json of a folder, a path or a URL."""
-        base = os.fspath(folder).rstrip("/")
-        source = open_source(f"{base}/tokenizer.json")
-        data = bytes(await source.read(0, await source.size()))
-        return replace(await cls.from_json(data, name=source.name), folder=base)
+    async def open(cls, location: Any) -> Tokenizer:
+        """From the tokenizer.json of a folder: a path, a URL or what else `open_folder` takes."""
+        folder = open_folder(location)
+        data = await folder.read("tokenizer.json")
+        made = await cls.from_json(data, name=(await folder.source("tokenizer.json")).name)
+        return replace(made, folder=folder)
 
     @classmethod
-    async def from_json(cls, data: str | bytes, name: str = "tokenizer.json") -> Tokenizer:
-        """From the contents of a tokenizer.json, which errors call `name`."""
+    async def from_json(cls, data: Any, name: str = "tokenizer.json") -> Tokenizer:
+        """From the contents of a tokenizer.json, which errors call `name`.
+
+        `data` is text, UTF-8 bytes, or in a browser a JS Uint8Array of them.
+        """
         try:
-            text = data if isinstance(data, str) else data.decode()
+            text = str(data, "utf-8") if isinstance(data, bytes | memoryview) else data
         except UnicodeDecodeError as error:
             raise FormatError(f"{name}: {error}") from error
         engine = await _open_engine(name, text)
@@ -63,6 +70,11 @@ class Tokenizer:
         pairs = enumerate(zip(empty, one, strict=False))
         begin = next((i for i, (a, b) in pairs if a != b), len(empty))
         return cls(engine, (begin, len(empty) - begin))
+
+    @property
+    def size(self) -> int:
+        """One more than the largest id: the rows a model's table has to have."""
+        return self.engine.size
 
     @property
     def beginning(self) -> list[int]:
@@ -102,7 +114,16 @@ class Tokenizer:
         return self.engine.decode(list(map(int, ids))) if len(ids) else ""
 
 
-async def _open_engine(name: str, text: str) -> Engine:
+def check_tokens(tokenizer: Tokenizer, vocab: int) -> None:
+    """Refuse a tokenizer of another model: its ids would lie outside the embedding's table."""
+    if tokenizer.size > vocab:
+        raise FormatError(
+            f"the tokenizer has ids up to {tokenizer.size - 1}, the model's table {vocab} rows"
+            " (vocab_size in config.json): tokenizer.json is another model's"
+        )
+
+
+async def _open_engine(name: str, text: Any) -> Engine:
     if IN_BROWSER:
         from . import browser  # noqa: PLC0415  # its imports exist only in a browser
 
