@@ -5,10 +5,12 @@
     /replay.js              the package's own JavaScript, which a page without eval imports itself
     /vendor/…  /models/…    the cache folder's, with HTTP ranges
     /wheel/tensortab-…whl   the running package, zipped when the server starts
+    /wheel/jinja.zip        jinja2, zipped when a page first renders a chat template
 
 Pages get a Content-Security-Policy that lets nothing out of the machine.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,6 +28,7 @@ TYPES = {
     ".wasm": "application/wasm",  # or streaming compilation is refused
     ".wgsl": "text/wgsl; charset=utf-8",
     ".whl": "application/octet-stream",
+    ".zip": "application/zip",
     ".safetensors": "application/octet-stream",
 }
 # These run a person's own Python, which may reach where it likes, as any script of theirs.
@@ -40,6 +43,7 @@ def boot_config() -> dict[str, str]:
         "tokenizers": f"{parts.TOKENIZERS}/tokenizers.mjs" if local else parts.CDN_TOKENIZERS,
         "wheel": f"wheel/{wheel.name()}",
         "replay": "replay.js",
+        "jinja": "wheel/jinja.zip",
     }
 
 
@@ -72,6 +76,9 @@ def application() -> web.Application:
     async def own_wheel(_: web.Request) -> web.Response:
         return web.Response(body=package)
 
+    async def jinja(_: web.Request) -> web.Response:
+        return web.Response(body=await asyncio.to_thread(wheel.build_jinja))
+
     async def replay(_: web.Request) -> web.FileResponse:
         return web.FileResponse(assets.PACKAGE / "device" / "replay.js")
 
@@ -92,6 +99,7 @@ def application() -> web.Application:
     app.router.add_get("/boot.json", boot)
     app.router.add_get("/replay.js", replay)
     app.router.add_get(f"/wheel/{wheel.name()}", own_wheel)
+    app.router.add_get(f"/{config['jinja']}", jinja)
     for name in ("vendor", "models"):
         folder = vendor.cache() / name
         folder.mkdir(parents=True, exist_ok=True)
