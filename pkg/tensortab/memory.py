@@ -14,10 +14,6 @@ from .errors import DeviceError
 from .plan import Plan, Slot
 from .target import Target
 
-_ADVICE = {
-    "constant": "take weights of fewer bits (quantize) or a smaller model",
-    "state": "take a smaller context",
-}
 _SMALLER = "take weights of fewer bits (quantize), a smaller context or a smaller model"
 
 
@@ -54,16 +50,15 @@ def check(target: Target, plans: Sequence[Plan]) -> None:
     if target.kind == "reference":  # numpy has no limits of its own
         return
     takes = need(plans)
-    for name, slot in _slots(plans):
-        if slot.nbytes > target.largest:
-            limit = min(
-                ("maxStorageBufferBindingSize", "maxBufferSize"), key=target.limits.__getitem__
-            )
-            raise DeviceError(
-                f"this takes {takes} on the device, of which {name or 'one buffer of work'} alone"
-                f" {slot.nbytes} bytes; the adapter's {limit} is {target.largest} ({target}):"
-                f" {_ADVICE.get(slot.role, _SMALLER)}"
-            )
+    large = [s for s in _slots(plans) if s[1].nbytes > target.largest]
+    if large:  # of several a cache says best what to do
+        name, slot = max(large, key=lambda s: (s[1].role == "state", s[1].nbytes))
+        limit = min(("maxStorageBufferBindingSize", "maxBufferSize"), key=target.limits.__getitem__)
+        advice = "take a smaller context" if slot.role == "state" else _SMALLER
+        raise DeviceError(
+            f"this takes {takes} on the device, of which {name or 'one buffer of work'} alone"
+            f" {slot.nbytes} bytes; the adapter's {limit} is {target.largest} ({target}): {advice}"
+        )
     if target.memory is not None and takes.total > target.memory:
         raise DeviceError(
             f"this takes {takes} on the device; this machine has {target.memory / 1e6:.1f} MB"
