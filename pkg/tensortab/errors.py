@@ -9,6 +9,7 @@ TensortabError
 ├── UnsupportedError    a file or a request is sound, but outside what is implemented
 ├── QuantizationError   weights that cannot be quantized (NaN, infinity, a row of no whole groups)
 └── SetupError          a program or a file this machine needs is missing, and how to get it
+    └── NotFoundError   a file is not where it was looked for
 """
 
 
@@ -46,3 +47,7 @@ class QuantizationError(TensortabError):
 
 class SetupError(TensortabError):
     """A program or a file this machine needs is missing."""
+
+
+class NotFoundError(SetupError):
+    """A file is not where it was looked for."""

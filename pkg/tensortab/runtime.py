@@ -10,7 +10,7 @@ from .device import Backend
 from .device.reference import ReferenceBackend
 from .errors import DeviceError
 from .graph import Graph
-from .plan import plan
+from .plan import Plan, plan
 from .session import Session
 from .store import Store
 from .target import Target
@@ -54,14 +54,21 @@ class Device:
         """WebGPU limits, of those this package uses."""
         return dict(self.info.limits)
 
-    async def compile(self, graph: Graph, *, share: Session | None = None) -> Session:
-        """Plan `graph`, compile its kernels, allocate and bind its buffers.
+    def plan(self, graph: Graph) -> Plan:
+        """How this device would run `graph`: dispatches and buffers, nothing allocated yet."""
+        return plan(graph, self.info)
+
+    async def compile(
+        self, graph: Graph, *, share: Session | None = None, planned: Plan | None = None
+    ) -> Session:
+        """Plan `graph` unless it is, compile its kernels, allocate and bind its buffers.
 
         `share` is another session of this device: constants, states and live scalars of the same
         names are then the same buffers. So prefill and decode are two graphs over one cache.
+        What fails frees what it allocated.
         """
         store = share.store if share else Store()
-        return await Session.create(self.backend, graph, plan(graph, self.info), store)
+        return await Session.create(self.backend, graph, planned or self.plan(graph), store)
 
     def close(self) -> None:
         """Give the device back; its sessions are gone."""

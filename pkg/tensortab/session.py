@@ -18,11 +18,23 @@ import struct
 import sys
 import warnings
 from collections.abc import Awaitable, Mapping
+from contextlib import ExitStack
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .device import Backend, Buffer, Bytes, Layout, Read, Recording, Run, Workgroups, Write
+from .device import (
+    Backend,
+    Buffer,
+    Bytes,
+    Layout,
+    Pipeline,
+    Read,
+    Recording,
+    Run,
+    Workgroups,
+    Write,
+)
 from .dim import symbols, value
 from .errors import ShapeError
 from .graph import Graph, check_limits
@@ -37,15 +49,14 @@ _NO_CLOCK = "{} has no timestamp-query, so nothing is timed"
 class Session:
     """A compiled graph: its buffers, its live scalars, and its state between runs."""
 
-    def __init__(
-        self, backend: Backend, graph: Graph, made: Plan, buffers: list[Buffer], store: Store
-    ) -> None:
+    def __init__(self, backend: Backend, graph: Graph, made: Plan, store: Store) -> None:
         self.graph = graph
         self.plan = made
         self.store = store
         self.hooks = 0  # how often a step's uniform and grid were evaluated anew
         self._backend = backend
-        self._buffers = buffers
+        self._buffers: list[Buffer] = []  # slot by slot, then the uniforms
+        self._held = ExitStack()  # what `destroy` gives back
         self._limits = graph.limits()
         self._env = largest(graph)  # what uniforms and grids are at
         self._recording: Recording
@@ -53,30 +64,47 @@ class Session:
 
     @classmethod
     async def create(cls, backend: Backend, graph: Graph, made: Plan, store: Store) -> Session:
+        self = cls(backend, graph, made, store)
         compiling = asyncio.ensure_future(backend.compile(made.kernels))
+        try:
+            await self._build(compiling)
+        except BaseException:  # whatever stopped it, cancelling too, its buffers go
+            compiling.cancel()
+            await asyncio.gather(compiling, return_exceptions=True)
+            self.destroy()
+            raise
+        return self
+
+    async def _build(self, compiling: Awaitable[list[Pipeline]]) -> None:
+        """Allocate, write what is known, bind."""
+        backend, graph, made, store = self._backend, self.graph, self.plan, self.store
         fresh = {n for n in graph.values if n not in store.held}
-        leaves = graph.leaves
-        buffers = []
         for i, slot in enumerate(made.slots):
             if slot.name in made.leaves and slot.role not in ("input", "output"):
-                buffers.append(store.buffer(backend, slot.name, leaves[slot.name].spec))
+                spec = graph.leaves[slot.name].spec
+                self._buffers.append(store.buffer(backend, slot.name, spec))
+                self._held.callback(store.release, backend, slot.name)
             else:
-                label = slot.name or f"work {i}"
-                buffers.append(backend.alloc(slot.nbytes, label=label))
-        buffers.append(backend.alloc(made.uniform_bytes, uniform=True, label="uniforms"))
-        self = cls(backend, graph, made, buffers, store)
+                self._alloc(slot.nbytes, label=slot.name or f"work {i}")
+        self._alloc(made.uniform_bytes, uniform=True, label="uniforms")
         for name, sym in graph.symints.items():
             store.values.setdefault(name, sym.min)
         for name in fresh:
             self.fill(name, graph.values[name])
         for step in made.steps:
             if step.uniform:
-                backend.write(buffers[-1], step.pack(self._env), step.uniform[0])
+                backend.write(self._buffers[-1], step.pack(self._env), step.uniform[0])
         pipelines = await compiling
         outputs = {n: slot for n, (slot, _) in made.outputs.items()}
         layout = Layout(graph, made.leaves, outputs)
-        self._recording = await backend.record(buffers, pipelines, made.bound(self._env), layout)
-        return self
+        bound = made.bound(self._env)
+        self._recording = await backend.record(self._buffers, pipelines, bound, layout)
+        self._held.callback(self._recording.destroy)
+
+    def _alloc(self, nbytes: int, label: str, *, uniform: bool = False) -> None:
+        buffer = self._backend.alloc(nbytes, uniform=uniform, label=label)
+        self._buffers.append(buffer)
+        self._held.callback(self._backend.free, buffer)
 
     def fill(self, name: str, data: Bytes, offset: int = 0) -> None:
         """Write a constant's bytes, or the part of them that begins at byte `offset`.
@@ -277,11 +305,4 @@ class Session:
 
     def destroy(self) -> None:
         """Free the session's buffers, but those that another session shares."""
-        self._recording.destroy()
-        for slot, buffer in zip(self.plan.slots, self._buffers, strict=False):
-            if slot.role in ("input", "output", "work"):
-                self._backend.free(buffer)
-        self._backend.free(self._buffers[-1])
-        for name, slot_number in self.plan.leaves.items():
-            if self.plan.slots[slot_number].role != "input":
-                self.store.release(self._backend, name)
+        self._held.close()

@@ -24,7 +24,7 @@ DEFAULT_LIMITS: Mapping[str, int] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Target:
-    """What a lowering may rely on.
+    """What a lowering and a loader may rely on.
 
     `software` is a GPU imitated on the CPU (SwiftShader, llvmpipe): barriers and wide workgroups
     cost it dearly, so lowerings choose strategies without them.
@@ -37,11 +37,17 @@ class Target:
     software: bool = False
     features: frozenset[str] = frozenset()
     limits: Mapping[str, int] = field(default_factory=lambda: DEFAULT_LIMITS)
+    memory: int | None = None  # bytes there are for buffers, where that can be known at all
 
     @property
     def workgroups(self) -> int:
         """Workgroups a dispatch may have in one dimension."""
         return self.limits["maxComputeWorkgroupsPerDimension"]
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest buffer a kernel can use."""
+        return min(self.limits["maxStorageBufferBindingSize"], self.limits["maxBufferSize"])
 
     def __str__(self) -> str:
         name = self.description or " ".join(filter(None, (self.vendor, self.architecture)))

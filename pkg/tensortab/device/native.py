@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Awaitable, Sequence
@@ -60,6 +61,7 @@ class NativeBackend:
             software=info["adapter_type"] == "CPU",
             features=frozenset(_NAMES.get(f, f) for f in features),
             limits=limits,
+            memory=_machine() if info["adapter_type"] == "CPU" else None,
         )
 
     def alloc(self, nbytes: int, *, uniform: bool = False, label: str = "") -> Buffer:
@@ -264,6 +266,14 @@ def _padded(data: Bytes) -> bytes | memoryview:
     """The data in whole 4-byte words, as queue.write_buffer wants them."""
     view = memoryview(data).cast("B")
     return view if view.nbytes % 4 == 0 else bytes(view) + bytes(-view.nbytes % 4)
+
+
+def _machine() -> int | None:
+    """Bytes of memory of the machine, which a software adapter uses, too."""
+    names = getattr(os, "sysconf_names", ())  # Windows has none
+    if not {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= {*names}:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _kebab(name: str) -> str:

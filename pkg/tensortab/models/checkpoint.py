@@ -3,39 +3,29 @@
 A weight of the graph is rows of one or several tensors, one below the other, in one format. In
 float it is one constant; quantized it is two, `NAME.packed` and `NAME.scales`. Weights that
 multiply the same input are joined, so that one kernel does the work of three; a weight that is
-larger than one binding may be comes in blocks of rows. Building the graph declares all this;
-`fill` streams the file through: float32 tensors go to the device as they lie, without a copy in
-the Python heap; the others are read, converted or quantized, written and dropped, one at a time.
-A checkpoint may also hold a weight quantized already, as `TENSOR.packed` and `TENSOR.scales`; then
-both go to the device as they lie.
+larger than one binding may be comes in blocks of rows. Building the graph declares all this, and
+fill.py streams a checkpoint through.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 
 from ..dim import Dim
-from ..errors import FormatError
 from ..graph import Graph
-from ..op import Array, Spec, Tensor
+from ..op import Spec, Tensor
 from ..ops import add, concat, embedding_q4gsw, embedding_q8gsw, linear_q4gsw, linear_q8gsw
 from ..ops import embedding as float_embedding
 from ..ops import linear as float_linear
 from ..quant.recipe import FLOAT, Format, Recipe
-from ..session import Session
-from ..weights.safetensors import DTYPES, File
-
-Progress = Callable[[str, int, int], None]  # stage, done, total (bytes or items)
 
 _LINEAR = {"q4gsw": linear_q4gsw, "q8gsw": linear_q8gsw}
 _EMBEDDING = {"q4gsw": embedding_q4gsw, "q8gsw": embedding_q8gsw}
-_STORED = {"float32": "F32", "float16": "F16", "uint8": "U8", "int8": "I8"}  # as safetensors says
 _ALIGNED = 8  # rows of a block: whole quads of columns, whole words of float16 scales
 
 
@@ -180,19 +170,6 @@ class Weights:
         total = sum(size * w.format.bits for w, size in sizes.items())
         return total / max(sum(sizes.values()), 1) if sizes else 32.0
 
-    async def fill(self, session: Session, file: File, progress: Progress | None = None) -> None:
-        """Read every weight of the graph from `file`; FormatError for a missing or odd tensor."""
-        for whole in self.tensors.values():
-            _check(file, whole)
-        total = sum(_nbytes(file, w) for w in self.weights.values())
-        done = 0
-        for weight in self.weights.values():
-            await _fill(session, file, weight)
-            done += _nbytes(file, weight)
-            if progress:
-                progress("weights", done, total)
-            await asyncio.sleep(0)  # a page's messages get their turn
-
 
 def _weight(
     pieces: Sequence[Piece], row: tuple[int, ...], chosen: Format, sizes: Mapping[str, int]
@@ -208,62 +185,3 @@ def _weight(
 
 def _bias(tensor: str) -> str:
     return tensor.removesuffix("weight") + "bias"
-
-
-def _check(file: File, whole: Weight) -> None:
-    for name, spec in _sources(file, whole).items():
-        if name not in file.tensors:
-            raise FormatError(
-                f"{file.source.name}: there is no tensor {name!r}, which the model's config asks"
-                " for"
-            )
-        found = file.tensors[name]
-        packed = name != whole.name
-        if found.shape != spec.shape or (packed and found.dtype != _STORED[spec.dtype]):
-            raise FormatError(
-                f"{file.source.name}: {name!r} is {found.dtype}{list(found.shape)},"
-                f" expected {spec} (from the model's config)"
-            )
-
-
-def _sources(file: File, whole: Weight) -> dict[str, Spec]:
-    """The tensors of the file that hold a weight, and what they have to be."""
-    if whole.format.quantized and f"{whole.name}.packed" in file.tensors:
-        return whole.constants
-    return {whole.name: Spec(whole.shape)}
-
-
-def _nbytes(file: File, weight: Weight) -> int:
-    """What there is to read for a weight."""
-    each = math.prod(weight.row)
-    if weight.format.quantized and f"{weight.pieces[0].tensor}.packed" in file.tensors:
-        return sum(spec.nbytes for spec in weight.constants.values())
-    sizes = (np.dtype(DTYPES[file.tensors[p.tensor].dtype]).itemsize for p in weight.pieces)
-    return sum(p.rows * each * size for p, size in zip(weight.pieces, sizes, strict=True))
-
-
-async def _fill(session: Session, file: File, weight: Weight) -> None:
-    if weight.format.quantized:
-        parts = [await _quantized(file, weight.format, p) for p in weight.pieces]
-        session.fill(f"{weight.name}.packed", np.concatenate([p for p, _ in parts]))
-        session.fill(f"{weight.name}.scales", np.concatenate([s for _, s in parts], axis=1))
-        return
-    offset = 0
-    for piece in weight.pieces:
-        entry = file.tensors[piece.tensor]
-        whole = piece.rows == entry.shape[0]
-        if entry.dtype == "F32" and whole:
-            session.fill(weight.name, await file.foreign(piece.tensor), offset)
-        else:
-            rows = (await file.array(piece.tensor))[piece.first : piece.first + piece.rows]
-            session.fill(weight.name, rows.astype(np.float32), offset)
-        offset += 4 * piece.rows * math.prod(weight.row)
-
-
-async def _quantized(file: File, chosen: Format, piece: Piece) -> tuple[Array, Array]:
-    rows = slice(piece.first, piece.first + piece.rows)
-    if f"{piece.tensor}.packed" in file.tensors:
-        packed = await file.array(f"{piece.tensor}.packed")
-        scales = await file.array(f"{piece.tensor}.scales")
-        return packed[rows], scales[:, rows]
-    return chosen.quantize((await file.array(piece.tensor))[rows], piece.tensor)

@@ -9,38 +9,36 @@ Plain rounding takes scale = max|group| / top and rounds half to even, so no ele
 than scale/2. The scale is rounded to its stored form first, and a step up where rounding it down
 would break that bound (among denormals). A group of zeros has scale 0 and codes 0.
 
-The search looks for the scale and codes of the least squared error in each group. It lets the
-largest element have the code d, for several d of either sign (a negative scale gives it -top-1,
-which has no positive twin), scores the codes that follow from each d by the error left under the
-best scale for those codes, Σw² - (Σw·code)² / Σcode², and takes the winner's best scale. Where that
-is no better than plain rounding, plain rounding stays.
+The search (search.py) looks for the scale and codes of the least squared error in each group; the
+scale may be negative, and plain rounding stays where it is as good.
 
-What is exact. A stored scale has at most 15 significant bits (float16: 11; of a float32 the low 9
-bits are zero), so every code · scale and every midpoint (code + ½) · scale is a float32 without
-rounding. Hence dequantizing gives the same bits in any order and with any fusing, and a code is the
-exact round-half-even of weight / scale: a float32 quotient lands on a half only if the true one
-does, and an implementation with a poorer division settles the code by comparing the weight with the
-midpoints. The plain scale is max|group| times the float32 constant 1/top, one correctly rounded
-product. All of this can be repeated to the bit in WGSL. The search's scores are float32 sums, whose
-order and fusing WGSL leaves open: another implementation may settle on another scale there, of
-practically the same error; its codes for that scale are exact again.
+What is exact: everything. A stored scale has at most 15 significant bits (float16: 11; of a float32
+the low 9 bits are zero), so every code · scale and every midpoint (code + ½) · scale is a float32
+without rounding. Hence dequantizing gives the same bits in any order and with any fusing, and a
+code is the exact round-half-even of weight / scale: a float32 quotient lands on a half only if the
+true one does, and an implementation with a poorer division settles the code by comparing the weight
+with the midpoints. The plain scale is max|group| times the float32 constant 1/top, one product
+rounded half to even. The search computes in integers. Denormals, of weights and of scales, count as
+what they are. wgsl/quantize_qgsw.wgsl repeats all of it to the bit; quantizer.py runs it.
 
-Errors: QuantizationError for NaN and infinity (with the first index), a K that is no whole number
-of groups, a group length other than 32, 64 or 128, and scales beyond 65504 (float16) or 2**120.
+Errors: QuantizationError for NaN and infinity (with the first index), and if there are none for
+scales beyond 65504 (float16) or 2**120 (with the largest of the whole weight); for a K that is no
+whole number of groups and a group length other than 32, 64 or 128.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from tensortab.errors import QuantizationError
 
-Array: TypeAlias = npt.NDArray[Any]
+from . import search as searching
+from .search import Array as Array  # noqa: PLC0414  # for those that import this module
+
 ScaleType: TypeAlias = Literal["float32", "float16"]
 
 GROUPS = (32, 64, 128)
@@ -56,7 +54,7 @@ class GroupFormat:
 
     name: str
     bits: int
-    candidates: tuple[float, ...]
+    candidates: tuple[int, ...]  # d in eighths, sixteen of them
     stored: type[np.uint8 | np.int8]  # the dtype of packed
     pack: Callable[[Array], Array]  # int8 codes [n, K] → stored [n, K · bits/8]
     unpack: Callable[[Array], Array]
@@ -71,7 +69,7 @@ class GroupFormat:
         name: str = "weight",
     ) -> tuple[Array, Array]:
         """`weight` [N, K] as (packed [N, K · bits/8], scales [K/group, N])."""
-        self._check(weight, group, scales, name)
+        self.check(weight.shape, group, scales, name)
         n, k = weight.shape
         packed = np.empty((n, k * self.bits // 8), self.stored)
         per_group = np.empty((k // group, n), scales)
@@ -80,9 +78,10 @@ class GroupFormat:
             with np.errstate(over="ignore"):  # of float64; the next line speaks of it
                 w = np.ascontiguousarray(weight[rows].reshape(-1, group).T, np.float32)
             extreme = _extreme(w)
-            if not np.isfinite(extreme).all():
-                raise _not_finite(weight, rows, name)
-            s = self._plain_scale(extreme, scales, name)
+            # NaN compares false.
+            if not (np.abs(extreme).max() <= self.largest_weight(scales)):
+                raise self._refusal(weight, scales, name)
+            s = self._plain_scale(extreme, scales)
             if search:
                 s = self._searched_scale(w, extreme, s, scales)
             codes = self._codes(w, s).astype(np.int8)
@@ -111,56 +110,57 @@ class GroupFormat:
         """The largest code; the smallest is -top - 1."""
         return int(2 ** (self.bits - 1) - 1)
 
-    def _codes(self, w: Array, scale: Array) -> Array:
-        codes = w / np.where(scale == 0, np.float32(1), scale)
-        return self._rounded(codes)
+    def largest_weight(self, kind: ScaleType) -> float:
+        """The largest magnitude whose plain scale can be stored."""
+        about = np.float32(_LARGEST_SCALE[kind] * self.top).view(np.uint32)
+        near = np.arange(about - 4, about + 5, dtype=np.uint32).view(np.float32)
+        return float(near[near * np.float32(1 / self.top) <= _LARGEST_SCALE[kind]].max())
 
-    def _rounded(self, codes: Array) -> Array:
-        """In place: round half to even, clip to the code's range."""
+    def too_large(self, largest: float, kind: ScaleType, name: str) -> QuantizationError:
+        """What a weight is refused with whose `largest` magnitude is beyond `largest_weight`."""
+        ideal = np.float32(largest) * np.float32(1 / self.top)
+        return QuantizationError(
+            f"{self.name}: {name} needs a scale of {ideal:.6g} (its largest element is"
+            f" {largest:.6g}, over {self.top}), and {kind} scales end at"
+            f" {_LARGEST_SCALE[kind]:g}"
+        )
+
+    def _refusal(self, weight: Array, kind: ScaleType, name: str) -> QuantizationError:
+        largest = 0.0
+        for rows in _row_chunks(*weight.shape):
+            with np.errstate(over="ignore"):
+                w = np.abs(weight[rows].astype(np.float32))
+            for row, column in np.argwhere(~np.isfinite(w))[:1]:
+                n = rows.start + int(row)
+                return not_finite(name, n, int(column), weight[n, column])
+            largest = max(largest, float(w.max()))
+        return self.too_large(largest, kind, name)
+
+    def _codes(self, w: Array, scale: Array) -> Array:
+        """Round half to even, clip to the code's range."""
+        codes = w / np.where(scale == 0, np.float32(1), scale)
         np.rint(codes, out=codes)
         np.clip(codes, -self.top - 1, self.top, out=codes)
         return codes
 
-    def _plain_scale(self, extreme: Array, kind: ScaleType, name: str) -> Array:
+    def _plain_scale(self, extreme: Array, kind: ScaleType) -> Array:
         largest = np.abs(extreme)
-        ideal = largest * np.float32(1 / self.top)
-        if ideal.max() > _LARGEST_SCALE[kind]:
-            raise QuantizationError(
-                f"{self.name}: {name} needs a scale of {ideal.max():.6g} (its largest element is"
-                f" {largest.max():.6g}, over {self.top}), and {kind} scales end at"
-                f" {_LARGEST_SCALE[kind]:g}"
-            )
-        s = _storable(ideal, kind)
+        s = _storable(largest * np.float32(1 / self.top), kind)
         short = s * np.float32(self.top + 0.5) < largest
         return np.where(short, _step_up(s, kind), s)
 
     def _searched_scale(self, w: Array, extreme: Array, plain: Array, kind: ScaleType) -> Array:
-        u = w / np.where(extreme == 0, np.float32(1), extreme)  # the largest element is 1
-        best = np.zeros_like(extreme)
-        ratio = np.zeros_like(extreme)  # scale / extreme
-        codes, product = np.empty_like(u), np.empty_like(u)
-        for d in self.candidates:
-            self._rounded(np.multiply(u, np.float32(d), out=codes))
-            dot = np.multiply(u, codes, out=product).sum(axis=0)
-            norm = np.maximum(np.multiply(codes, codes, out=product).sum(axis=0), 1)
-            better = dot * dot > best * norm
-            best = np.where(better, dot * dot / norm, best)
-            ratio = np.where(better, dot / norm, ratio)
-        found = _storable(extreme * ratio, kind)
-        kept = self._error(w, found, product) < self._error(w, plain, product)
-        return np.where(kept, found, plain)
+        small, e = searching.normalised(w, extreme)
+        ideal = searching.found_scale(small, e, extreme, self.bits, self.candidates)
+        found = _nearest(ideal, kind)
+        errors = [
+            searching.error(small, e, self._codes(w, s), s, self.bits) for s in (found, plain)
+        ]
+        kept: Array = np.where(errors[0] < errors[1], found, plain)
+        return kept
 
-    def _error(self, w: Array, scale: Array, out: Array) -> Array:
-        """The root of each column's summed squared error, worked out in `out`."""
-        np.multiply(self._codes(w, scale), scale, out=out)
-        np.subtract(out, w, out=out)
-        # Of the largest difference, so that no square leaves float32's range.
-        unit = np.maximum(np.abs(out).max(axis=0), np.finfo(np.float32).tiny)
-        np.square(np.divide(out, unit, out=out), out=out)
-        error: Array = unit * np.sqrt(out.sum(axis=0))
-        return error
-
-    def _check(self, weight: Array, group: int, scales: str, name: str) -> None:
+    def check(self, shape: Sequence[int], group: int, scales: str, name: str) -> None:
+        """Refuse a weight of that shape, or options, that cannot be had."""
         if group not in GROUPS:
             raise QuantizationError(
                 f"{self.name}: {name}: group is {group}, expected one of 32, 64, 128"
@@ -169,15 +169,14 @@ class GroupFormat:
             raise QuantizationError(
                 f"{self.name}: {name}: scales is {scales!r}, expected 'float32' or 'float16'"
             )
-        if weight.ndim != 2 or 0 in weight.shape:
+        if len(shape) != 2 or 0 in shape:
             raise QuantizationError(
-                f"{self.name}: {name} has the shape {list(weight.shape)}, expected [N, K] and not"
-                f" empty"
+                f"{self.name}: {name} has the shape {list(shape)}, expected [N, K] and not empty"
             )
-        if weight.shape[1] % group:
+        if shape[1] % group:
             raise QuantizationError(
-                f"{self.name}: {name} has K = {weight.shape[1]}, which is no whole number of groups"
-                f" of {group} ({weight.shape[1] % group} left over)"
+                f"{self.name}: {name} has K = {shape[1]}, which is no whole number of groups"
+                f" of {group} ({shape[1] % group} left over)"
             )
 
     def _check_packed(self, packed: Array, scales: Array) -> None:
@@ -207,12 +206,20 @@ def _extreme(w: Array) -> Array:
 def _storable(scale: Array, kind: ScaleType) -> Array:
     """The nearest scale that can be stored: as float16, or as a float32 of 15 significant bits."""
     if kind == "float16":
-        limit = np.float32(
-            _LARGEST_SCALE[kind]
-        )  # of the search's scales, which go beyond plain ones
-        return np.clip(scale, -limit, limit).astype(np.float16).astype(np.float32)
+        return scale.astype(np.float16).astype(np.float32)
     bits = scale.view(np.uint32)
     return ((bits + np.uint32(_DROPPED // 2)) & np.uint32(2**32 - _DROPPED)).view(np.float32)
+
+
+def _nearest(scale: Array, kind: ScaleType) -> Array:
+    """The same for float64: half to even as float16, half up in magnitude as float32."""
+    if kind == "float16":
+        limit = _LARGEST_SCALE[kind]  # which the search's scales may go beyond
+        return np.clip(scale, -limit, limit).astype(np.float16).astype(np.float32)
+    unit = np.maximum(np.frexp(scale)[1] - 15, -140)  # the exponent of the last bit that is kept
+    whole = np.floor(np.ldexp(np.abs(scale), -unit) + 0.5)
+    nearest: Array = np.copysign(np.ldexp(whole, unit), scale).astype(np.float32)
+    return nearest
 
 
 def _step_up(scale: Array, kind: ScaleType) -> Array:
@@ -226,11 +233,9 @@ def _step_up(scale: Array, kind: ScaleType) -> Array:
     return (scale.view(np.uint32) + np.uint32(_DROPPED)).view(np.float32)
 
 
-def _not_finite(weight: Array, rows: slice, name: str) -> QuantizationError:
-    with np.errstate(over="ignore"):
-        row, column = np.argwhere(~np.isfinite(weight[rows].astype(np.float32)))[0]
-    n = rows.start + int(row)
+def not_finite(name: str, row: int, column: int, value: float) -> QuantizationError:
+    """What a weight is refused with that has NaN or infinity; the first index."""
     return QuantizationError(
-        f"{name}[{n}, {column}] is {weight[n, column]}: only weights that are finite in float32"
+        f"{name}[{row}, {column}] is {value}: only weights that are finite in float32"
         f" can be quantized"
     )

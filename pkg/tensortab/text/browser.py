@@ -31,7 +31,19 @@ async def open_engine(name: str, text: str) -> JsEngine:
         made = module.Tokenizer.new(parsed, js.Object.new())
     except JsException as error:
         raise FormatError(f"{name}: {error}") from error
-    return JsEngine(made, repairs(json.loads(js.JSON.stringify(parsed.normalizer))))
+    return JsEngine(made, repairs(json.loads(js.JSON.stringify(parsed.normalizer))), _size(parsed))
+
+
+def _size(parsed: Any) -> int:
+    """One more than the largest id of a parsed tokenizer.json."""
+    vocab = parsed.model.vocab
+    added = getattr(parsed, "added_tokens", None) or js.Array.new()
+    largest = max((int(token.id) for token in added), default=-1)
+    if js.Array.isArray(vocab):  # Unigram: pieces and scores, in order
+        return max(largest + 1, int(vocab.length))
+    # By a typed array: a proxy for each of a hundred thousand ids would take seconds.
+    ids = js.Int32Array.from_(js.Object.values(vocab)).to_py()
+    return max(largest, max(ids, default=-1)) + 1
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,7 @@ class JsEngine:
 
     tokenizer: Any
     repairs: list[tuple[re.Pattern[str], str]]
+    size: int  # one more than the largest id
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """Ids of each text, special tokens included, neither padded nor cut."""

@@ -13,13 +13,14 @@ import numpy as np
 
 from ..dim import Sym
 from ..models import bert
-from ..models.checkpoint import Progress
+from ..models.fill import Progress
+from ..models.sessions import open_sessions
 from ..op import Array
 from ..quant.recipe import Recipe
 from ..runtime import Device
 from ..session import Session
-from ..weights.safetensors import File
-from .tokenizer import Tokenizer
+from ..weights import Checkpoint
+from .tokenizer import Tokenizer, check_tokens
 
 # A batch's activations stay in tens of MB; more sentences at once gain nothing measurable.
 BATCH = 16
@@ -44,16 +45,16 @@ class Embedder:
         device: Device,
         config: bert.Config,
         tokenizer: Tokenizer,
-        file: File,
+        checkpoint: Checkpoint,
         recipe: Recipe,
         progress: Progress | None = None,
     ) -> Embedder:
-        """Compile the encoder and fill its weights from `file`."""
+        """Compile the encoder and fill its weights from `checkpoint`."""
+        check_tokens(tokenizer, config.vocab)
         batch = Sym("batch", BATCH, min=1)
         length = Sym("length", min(LONGEST, config.positions), min=1)
         graph, weights = bert.build(config, recipe, batch=batch, length=length)
-        session = await device.compile(graph)
-        await weights.fill(session, file, progress)
+        (session,) = await open_sessions(device, [graph], weights, checkpoint, progress)
         return cls(device, tokenizer, session, weights.bits, config.hidden)
 
     async def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> Array:
@@ -69,6 +70,10 @@ class Embedder:
             if progress:
                 progress("embed", done, len(texts))
         return vectors
+
+    def destroy(self) -> None:
+        """Free the device's memory."""
+        self.session.destroy()
 
     async def _embed(self, ids: Sequence[Sequence[int]]) -> Array:
         shape = len(ids), max(map(len, ids))

@@ -22,16 +22,17 @@ from typing import Any
 import numpy as np
 
 from ..dim import Sym
-from ..errors import ShapeError, UnsupportedError
+from ..errors import FormatError, ShapeError, UnsupportedError
 from ..models import decoder
-from ..models.checkpoint import Progress
+from ..models.fill import Progress
+from ..models.sessions import open_sessions
 from ..op import Array
 from ..ops import Sampling
 from ..quant.recipe import Recipe
 from ..runtime import Device
 from ..session import Session
-from ..weights.safetensors import File
-from .tokenizer import Tokenizer
+from ..weights import Checkpoint
+from .tokenizer import Tokenizer, check_tokens
 
 CHUNK = 128  # tokens of a prompt a run
 _AHEAD = 2  # bursts on their way before the first is read
@@ -58,20 +59,23 @@ class Generator:
         device: Device,
         config: decoder.Config,
         tokenizer: Tokenizer,
-        file: File,
+        checkpoint: Checkpoint,
         recipe: Recipe,
         generation: Mapping[str, Any],
         progress: Progress | None = None,
     ) -> Generator:
-        """Compile both graphs and fill the weights from `file`."""
+        """Compile both graphs and fill the weights from `checkpoint`.
+
+        A file that does not fit the config, or a device that cannot hold the model, is refused
+        before memory is spent; a load that fails leaves nothing on the device.
+        """
+        check_tokens(tokenizer, config.vocab)
+        eos = _ends(generation, config.vocab)
         rows = Sym("rows", min(CHUNK, config.context), min=1)
-        most = device.limits["maxStorageBufferBindingSize"]
+        most = device.info.largest
         graph, weights = decoder.build(config, recipe, rows=rows, fed=True, most=most)
-        prompt = await device.compile(graph)
-        decode = await device.compile(decoder.build(config, recipe, most=most)[0], share=prompt)
-        await weights.fill(prompt, file, progress)
-        ends = generation.get("eos_token_id", [])
-        eos = frozenset(ends if isinstance(ends, list) else [ends])
+        single, _ = decoder.build(config, recipe, most=most)
+        prompt, decode = await open_sessions(device, [graph, single], weights, checkpoint, progress)
         known = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
         defaults = {k: generation[k] for k in known if generation.get(k) is not None}
         if not generation.get("do_sample", True):
@@ -179,6 +183,19 @@ class Generator:
         """Free the device's memory."""
         self.decode.destroy()
         self.prompt.destroy()
+
+
+def _ends(generation: Mapping[str, Any], vocab: int) -> frozenset[int]:
+    """The end tokens of a generation_config.json."""
+    found = generation.get("eos_token_id")
+    ends = found if isinstance(found, list) else [] if found is None else [found]
+    for end in ends:
+        if type(end) is not int or not 0 <= end < vocab:
+            raise FormatError(
+                f"generation_config.json: eos_token_id is {found!r}, expected ids from 0 to"
+                f" {vocab - 1} (vocab_size in config.json)"
+            )
+    return frozenset(ends)
 
 
 async def _last(results: Sequence[Awaitable[dict[str, Array]]]) -> dict[str, Array]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from ..errors import FormatError, UnsupportedError
-from ..models import bert, llama
-from ..models.checkpoint import Progress
+from ..errors import SetupError, UnsupportedError
+from ..models import bert, decoder, llama
+from ..models.fill import Progress
 from ..quant.recipe import recipe
 from ..runtime import Device
-from ..weights import open_source, safetensors
+from ..weights import Folder, open_checkpoint, open_folder
 from .embedder import Embedder
 from .generator import Generator
 from .tokenizer import Tokenizer
@@ -19,57 +18,67 @@ ARCHITECTURES = ("BertModel", "LlamaForCausalLM")
 
 
 async def load(
-    location: str,
+    location: Any,
     *,
     quantize: Any = "auto",
     context: int | None = None,
     device: Device | None = None,
     progress: Progress | None = None,
 ) -> Any:
-    """Open the model in a folder: a path, or a base URL, that holds config.json and its kin.
+    """Open the model in a folder that holds config.json, tokenizer.json and safetensors files.
+
+    `location` is a path, a base URL, a repository of the hub ("owner/name", where no folder has
+    that name), a mapping of names to bytes or Sources, and in a page the files of an `<input
+    webkitdirectory>` or a FileSystemDirectoryHandle. The weights are one model.safetensors or
+    shards with an index.
 
     An `Embedder` for an encoder, a `Generator` for a language model. `quantize` is "auto" (the
     architecture's own choice), None (float weights), a format's name, a mapping of name patterns
     to formats ({"attention": "q8gsw"}) or a `Recipe`. `context` is how many tokens a language
-    model's caches hold. `progress` is called with a stage ("weights", …), what is done and the
-    total, in bytes or items.
+    model's caches hold. `progress` is called with a stage, what is done and the total: "weights"
+    in bytes, "tensors" in tensors.
 
-    Raises UnsupportedError for another architecture, before a weight is read, FormatError for a
-    malformed file, DeviceError where the device cannot hold the model.
+    Raises UnsupportedError for another architecture, before a weight is read, SetupError for what
+    is not there, FormatError for a malformed file, DeviceError where the device cannot hold the
+    model; all of them before memory is spent, as far as headers and limits tell. What fails later
+    frees what it took.
     """
-    folder = location.rstrip("/")
-    config = await _json(f"{folder}/config.json")
+    folder = open_folder(location)
+    config = await _config(folder)
     architecture = next(iter(config.get("architectures") or [None]), None)
     if architecture not in ARCHITECTURES:
         raise UnsupportedError(
-            f"{location}: architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}"
+            f"{folder.name}: architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}"
         )
+    sizes: bert.Config | decoder.Config
     if architecture == "BertModel":
-        encoder = bert.Config.read(config)
-        chosen = recipe(quantize, bert.default_recipe(encoder))
-        tokenizer, file = await _parts(folder)
-        device = device or await Device.open()
-        return await Embedder.create(device, encoder, tokenizer, file, chosen, progress)
-    sizes = llama.read(config, context)
-    chosen = recipe(quantize, llama.DEFAULT_RECIPE)
-    generation = await _json(f"{folder}/generation_config.json")
-    generation = {"eos_token_id": config.get("eos_token_id", [])} | generation
-    tokenizer, file = await _parts(folder)
-    device = device or await Device.open()
-    return await Generator.create(device, sizes, tokenizer, file, chosen, generation, progress)
-
-
-async def _parts(folder: str) -> tuple[Tokenizer, safetensors.File]:
+        sizes = bert.Config.read(config)
+        chosen = recipe(quantize, bert.default_recipe(sizes))
+    else:
+        sizes = llama.read(config, context)
+        chosen = recipe(quantize, llama.DEFAULT_RECIPE)
+    generation = {"eos_token_id": config.get("eos_token_id")}
+    if await folder.has("generation_config.json"):
+        generation |= await folder.json("generation_config.json")
     tokenizer = await Tokenizer.open(folder)
-    return tokenizer, await safetensors.open(f"{folder}/model.safetensors")
-
-
-async def _json(address: str) -> dict[str, Any]:
-    source = open_source(address)
+    checkpoint = await open_checkpoint(folder)
+    opened = device or await Device.open()
     try:
-        parsed = json.loads(bytes(await source.read(0, await source.size())))
-    except ValueError as e:
-        raise FormatError(f"{address} is not JSON: {e}") from e
-    if not isinstance(parsed, dict):
-        raise FormatError(f"{address} holds a {type(parsed).__name__}, expected an object")
-    return parsed
+        if isinstance(sizes, bert.Config):
+            return await Embedder.create(opened, sizes, tokenizer, checkpoint, chosen, progress)
+        return await Generator.create(
+            opened, sizes, tokenizer, checkpoint, chosen, generation, progress
+        )
+    except BaseException:
+        if device is None:
+            opened.close()
+        raise
+
+
+async def _config(folder: Folder) -> dict[str, Any]:
+    try:
+        return await folder.json("config.json")
+    except SetupError as error:
+        raise type(error)(
+            f"{folder.name}: no config.json, which every checkpoint's folder has: {error}"
+        ) from error

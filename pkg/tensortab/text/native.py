@@ -33,3 +33,8 @@ class NativeEngine:
     def decode(self, ids: list[int]) -> str:
         """The text of some ids, special tokens left out."""
         return str(self.tokenizer.decode(ids))
+
+    @property
+    def size(self) -> int:
+        """One more than the largest id."""
+        return max(self.tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1

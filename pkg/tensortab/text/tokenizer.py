@@ -16,13 +16,13 @@ Errors: FormatError for a tokenizer.json that cannot be used; SetupError where i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from tensortab.errors import FormatError, ShapeError
-from tensortab.weights.source import IN_BROWSER, open_source
+from tensortab.weights.folder import open_folder
+from tensortab.weights.source import IN_BROWSER
 
 
 class Engine(Protocol):
@@ -34,6 +34,10 @@ class Engine(Protocol):
     def decode(self, ids: list[int]) -> str:
         """The text of some ids, special tokens left out."""
 
+    @property
+    def size(self) -> int:
+        """One more than the largest id."""
+
 
 @dataclass(frozen=True)
 class Tokenizer:
@@ -43,12 +47,11 @@ class Tokenizer:
     specials: tuple[int, int]  # how many special tokens a line begins and ends with
 
     @classmethod
-    async def open(cls, folder: str | os.PathLike[str]) -> Tokenizer:
-        """From the tokenizer.json of a folder, a path or a URL."""
-        base = os.fspath(folder).rstrip("/")
-        source = open_source(f"{base}/tokenizer.json")
-        data = bytes(await source.read(0, await source.size()))
-        return await cls.from_json(data, name=source.name)
+    async def open(cls, location: Any) -> Tokenizer:
+        """From the tokenizer.json of a folder: a path, a URL or what else `open_folder` takes."""
+        folder = open_folder(location)
+        data = await folder.read("tokenizer.json")
+        return await cls.from_json(data, name=(await folder.source("tokenizer.json")).name)
 
     @classmethod
     async def from_json(cls, data: str | bytes, name: str = "tokenizer.json") -> Tokenizer:
@@ -62,6 +65,11 @@ class Tokenizer:
         pairs = enumerate(zip(empty, one, strict=False))
         begin = next((i for i, (a, b) in pairs if a != b), len(empty))
         return cls(engine, (begin, len(empty) - begin))
+
+    @property
+    def size(self) -> int:
+        """One more than the largest id: the rows a model's table has to have."""
+        return self.engine.size
 
     def encode(self, text: str, max_length: int | None = None) -> list[int]:
         """The ids of one text, special tokens included."""
@@ -86,6 +94,15 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids, special tokens left out."""
         return self.engine.decode(list(map(int, ids))) if len(ids) else ""
+
+
+def check_tokens(tokenizer: Tokenizer, vocab: int) -> None:
+    """Refuse a tokenizer of another model: its ids would lie outside the embedding's table."""
+    if tokenizer.size > vocab:
+        raise FormatError(
+            f"the tokenizer has ids up to {tokenizer.size - 1}, the model's table {vocab} rows"
+            " (vocab_size in config.json): tokenizer.json is another model's"
+        )
 
 
 async def _open_engine(name: str, text: str) -> Engine:

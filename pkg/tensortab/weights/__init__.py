@@ -1,11 +1,24 @@
-"""Weights from files: where bytes come from (source.py) and what they mean (safetensors.py).
+"""Weights from files: where bytes come from (source.py, folder.py) and what they mean.
+
+folder = open_folder("models/llama")                   # a path, a URL, the hub, files of a page
+checkpoint = await open_checkpoint(folder)             # one file or many shards
+data = await checkpoint.foreign("lm_head.weight", 0, 128)   # for the GPU; never in the Python heap
 
 file = await safetensors.open("model.safetensors")    # a path, a URL, bytes or a Source
 weight = await file.array("encoder.weight")            # numpy
-data = await file.foreign("embeddings.weight")         # for the GPU; never in the Python heap
 """
 
 from . import safetensors
+from .checkpoint import Checkpoint, open_checkpoint
+from .folder import Folder, open_folder
 from .source import Source, open_source
 
-__all__ = ["Source", "open_source", "safetensors"]
+__all__ = [
+    "Checkpoint",
+    "Folder",
+    "Source",
+    "open_checkpoint",
+    "open_folder",
+    "open_source",
+    "safetensors",
+]

@@ -1,7 +1,8 @@
-"""Sources in a browser: fetch with ranges, files of Pyodide's file system, JS and Python bytes.
+"""Sources in a browser: fetch with ranges, files a person picked, Pyodide's file system, bytes.
 
-`foreign` gives JS Uint8Arrays. What a URL or the file system holds lies in JS memory, so it reaches
-the GPU without entering Python's heap (wasm32: 4 GiB at most); `read` copies the one range into it.
+`foreign` gives JS Uint8Arrays. What a URL, a file or the file system holds lies in JS memory, so it
+reaches the GPU without entering Python's heap (wasm32: 4 GiB at most); `read` copies the one range
+into it.
 """
 
 from __future__ import annotations
@@ -12,31 +13,99 @@ from typing import Any
 
 import js
 import pyodide_js
-from pyodide.ffi import JsException, to_js
+from pyodide.ffi import JsException, JsProxy, to_js
 
-from tensortab.errors import SetupError, UnsupportedError
+from tensortab.errors import NotFoundError, SetupError, UnsupportedError
 
+from .folder import Folder, of_files
 from .source import (
-    Address,
     Bytes,
     BytesSource,
     Source,
     check_content_range,
     check_length,
     check_range,
+    check_status,
+    check_whole,
     is_url,
+    unreadable,
 )
 
 
-def open_source(address: Address | Source) -> Source:
-    """The reader of a path, a URL or bytes; a Source is its own."""
+def open_source(address: Any, name: str = "<bytes>") -> Source:
+    """The reader of a path, a URL, bytes or a JS Blob (a File is one); a Source is its own."""
     if isinstance(address, bytes | bytearray | memoryview):
-        return HeapSource(memoryview(address).cast("B"))
+        return HeapSource(memoryview(address).cast("B"), name)
+    if isinstance(address, JsProxy):
+        return BlobSource(getattr(address, "name", name), address)
     if isinstance(address, str) and is_url(address):
         return FetchSource(address)
     if isinstance(address, str | os.PathLike):
         return PathSource(os.fspath(address))
-    return address
+    source: Source = address
+    return source
+
+
+def open_folder(location: Any) -> Folder:
+    """The files of an <input webkitdirectory> (FileList, Array), or a FileSystemDirectoryHandle."""
+    if getattr(location, "kind", None) == "directory":
+        return _of_handle(location)
+    files = list(location) if hasattr(location, "length") else []
+    if not files or not all(hasattr(file, "arrayBuffer") for file in files):
+        raise UnsupportedError(
+            f"a checkpoint's location is {location}, expected a path, a URL, a directory's handle,"
+            " or the files of a picked folder"
+        )
+    paths = {getattr(file, "webkitRelativePath", "") or file.name: file for file in files}
+    # Of a folder with a model below it, the files beside the model's config.json.
+    found = [path.rpartition("/")[0] for path in paths if path.split("/")[-1] == "config.json"]
+    if len(found) > 1:
+        raise UnsupportedError(
+            f"the picked folder holds {len(found)} checkpoints, expected one: pick one of"
+            f" {', '.join(sorted(found)[:5])}"
+        )
+    top = found[0] if found else next(iter(paths)).rpartition("/")[0]
+    inside = {
+        path.rpartition("/")[2]: f for path, f in paths.items() if path.rpartition("/")[0] == top
+    }
+    return of_files(top or "the picked files", inside)
+
+
+def _of_handle(handle: Any) -> Folder:
+    async def opener(name: str) -> Source:
+        try:
+            file = await (await handle.getFileHandle(name)).getFile()
+        except JsException as error:
+            kind = NotFoundError if error.name == "NotFoundError" else SetupError
+            raise kind(f"{handle.name}/{name}: {error.message}") from error
+        return BlobSource(f"{handle.name}/{name}", file)
+
+    return Folder(handle.name or "the picked folder", opener)
+
+
+@dataclass(frozen=True)
+class BlobSource:
+    """A JS Blob or File, read by slices, never whole."""
+
+    name: str
+    blob: Any
+
+    async def size(self) -> int:
+        """Its length in bytes."""
+        return int(self.blob.size)
+
+    async def read(self, start: int, end: int) -> Bytes:
+        """A copy of the range."""
+        data: bytes = (await self.foreign(start, end)).to_bytes()
+        return data
+
+    async def foreign(self, start: int, end: int) -> Any:
+        """The slice's own memory."""
+        check_range(self.name, start, end, await self.size())
+        try:
+            return js.Uint8Array.new(await self.blob.slice(start, end).arrayBuffer())
+        except JsException as error:  # the file was changed or removed since it was picked
+            raise SetupError(f"{self.name}: {error.message}") from error
 
 
 @dataclass(frozen=True)
@@ -59,7 +128,7 @@ class PathSource:
         try:
             return os.stat(self.name).st_size  # noqa: PTH116  # one attribute
         except OSError as error:
-            raise SetupError(f"{self.name}: {error.strerror}") from error
+            raise unreadable(self.name, error) from error
 
     async def read(self, start: int, end: int) -> Bytes:
         """A copy of the range."""
@@ -110,6 +179,12 @@ class FetchSource:
 
     async def _fetch(self, start: int, end: int) -> Any:
         response = await self._ask(headers=_object(Range=f"bytes={start}-{end - 1}"))
+        if response.status == 200:
+            try:
+                check_whole(self.name, response.headers.get("Content-Length"))
+            except UnsupportedError:
+                await response.body.cancel()
+                raise
         array = js.Uint8Array.new(await self._promised(response.arrayBuffer()))
         status = response.status
         if status == 416:  # not even one byte: the file is empty
@@ -120,8 +195,7 @@ class FetchSource:
             )
             self._whole, self._size = array, array.length
             return array.subarray(start, end)
-        if status != 206:
-            raise SetupError(f"{self.name}: the server answered {status}, expected 206 or 200")
+        check_status(self.name, status)
         # Of another origin's answer a page sees the header only where that server exposes it.
         if given := response.headers.get("Content-Range"):
             self._size = check_content_range(self.name, given, start, end, self._size)

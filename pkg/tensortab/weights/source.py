@@ -3,10 +3,12 @@
 `open_source` picks the reader: in a browser those of browser.py, natively a memory map and aiohttp.
 Ranges are half open, in bytes. A server that ignores ranges (plain development servers do) answers
 200 with everything: the body is then kept, and later ranges come out of it, since dropping it would
-fetch the same file anew for every tensor.
+fetch the same file anew for every tensor. That is done up to 256 MiB, which is what loading a model
+may take beside the GPU; a larger file's server has to know ranges.
 
-Errors: SetupError for a file that is not there or a server that does not give it, FormatError for
-an answer that is not the range asked for, or a range beyond the end of the file.
+Errors: NotFoundError for a file that is not there, SetupError for one that cannot be had (no
+server, another status), UnsupportedError for a large file without ranges, FormatError for an answer
+that is not the range asked for, or a range beyond the end of the file.
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from tensortab.errors import FormatError, SetupError
+from tensortab.errors import FormatError, NotFoundError, SetupError, UnsupportedError
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 Address: TypeAlias = str | os.PathLike[str] | Bytes
 
 IN_BROWSER = sys.platform == "emscripten"
+WHOLE = 256 << 20  # bytes of a file kept where a server knows no ranges
+_ABSENT = (403, 404, 410)  # 403: stores that do not list their keys say it of absent ones
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
@@ -45,14 +49,14 @@ class Source(Protocol):
         """The same for a GPU: a memoryview, or in a browser a JS Uint8Array of JS memory."""
 
 
-def open_source(address: Address | Source) -> Source:
-    """The reader of a path, a URL or bytes; a Source is its own."""
+def open_source(address: Address | Source, name: str = "<bytes>") -> Source:
+    """The reader of a path, a URL or bytes, which errors call `name`; a Source is its own."""
     if IN_BROWSER:
         from . import browser  # noqa: PLC0415  # its imports exist only in a browser
 
-        return browser.open_source(address)
+        return browser.open_source(address, name)
     if isinstance(address, bytes | bytearray | memoryview):
-        return BytesSource(memoryview(address).cast("B"))
+        return BytesSource(memoryview(address).cast("B"), name)
     if isinstance(address, str) and is_url(address):
         return HttpSource(address)
     if isinstance(address, str | os.PathLike):
@@ -82,6 +86,29 @@ def check_content_range(name: str, header: str, start: int, end: int, size: int 
         wanted = f"bytes {start}-{end - 1}/{'…' if size is None else size}"
         raise FormatError(f"{name}: the server answered {header!r} where {wanted!r} was asked for")
     return total
+
+
+def check_status(name: str, status: int) -> None:
+    """Refuse an answer that is no part of the file."""
+    if status != 206:
+        kind = NotFoundError if status in _ABSENT else SetupError
+        raise kind(f"{name}: the server answered {status}, expected 206 or 200")
+
+
+def check_whole(name: str, length: str | None) -> None:
+    """Refuse to keep a large file; `length` is its Content-Length, where it is known."""
+    if length and length.isdecimal() and int(length) > WHOLE:
+        raise UnsupportedError(
+            f"{name}: the server sends all {length} bytes where a range was asked for, expected at"
+            f" most {WHOLE} of one without ranges; serve it with HTTP ranges (nginx and most file"
+            " hosts do), or open the folder itself"
+        )
+
+
+def unreadable(name: str, error: OSError) -> SetupError:
+    """What a file that cannot be read is told as."""
+    kind = NotFoundError if isinstance(error, FileNotFoundError) else SetupError
+    return kind(f"{name}: {error.strerror}")
 
 
 def check_length(name: str, got: int, expected: int) -> None:
@@ -142,7 +169,7 @@ class FileSource:
                     empty = os.fstat(file.fileno()).st_size == 0  # which cannot be mapped
                     data = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except OSError as error:
-                raise SetupError(f"{self.path}: {error.strerror}") from error
+                raise unreadable(self.name, error) from error
             self._mapped = BytesSource(memoryview(data), self.name)
         return self._mapped
 
@@ -190,7 +217,10 @@ class HttpSource:
             async with aiohttp.request(
                 "GET", self.url, headers=headers, timeout=patience
             ) as response:
-                status, head, body = response.status, response.headers, await response.read()
+                status, head = response.status, response.headers
+                if status == 200:
+                    check_whole(self.url, head.get("Content-Length"))
+                body = await response.read()
         except (aiohttp.ClientError, ValueError, OSError) as error:
             raise SetupError(f"{self.url}: {error}") from error
         if status == 416:  # not even one byte: the file is empty
@@ -199,8 +229,7 @@ class HttpSource:
             check_length(self.url, len(body), len(body) if self._size is None else self._size)
             self._whole, self._size = BytesSource(memoryview(body), self.url), len(body)
             return body[start:end]
-        if status != 206:
-            raise SetupError(f"{self.url}: the server answered {status}, expected 206 or 200")
+        check_status(self.url, status)
         given = head.get("Content-Range", "")
         self._size = check_content_range(self.url, given, start, end, self._size)
         check_length(self.url, len(body), min(end, self._size) - start)

@@ -1,0 +1,293 @@
+"""A graph's weights from a checkpoint, streamed: range-read, uploaded, quantized there, dropped.
+
+Rows come in pieces of at most 16 MiB, read ahead while the GPU works on those before. Rows of a
+quantized weight go to the Quantizer as they lie in the file, 16-bit floats to the Widener, float32
+rows straight into their constant: none of them enters Python's heap in a browser. A checkpoint may
+also hold a weight quantized already, as `TENSOR.packed` and `TENSOR.scales`; then packed rows go to
+the device as they lie, and scales, columns of small matrices, are put together on the host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..device import Backend
+from ..errors import FormatError, UnsupportedError
+from ..op import Spec
+from ..quantizer import Job, Quantizer
+from ..session import Session
+from ..store import Held
+from ..weights import Checkpoint
+from ..weights.safetensors import Entry
+from ..widener import Widener, widened
+from .checkpoint import Weight, Weights
+
+# Called with a stage, what is done and the total: "weights" in bytes read, "tensors" in tensors,
+# and whatever a caller counts else.
+Progress = Callable[[str, int, int], None]
+
+PIECE = 16 << 20  # bytes of a read
+_AHEAD = 32 << 20  # bytes of reads on their way
+_READS = 8  # of them at a time
+_UNSEEN = 64 << 20  # bytes uploaded before the GPU is waited for
+_STORED = {"float32": "F32", "float16": "F16", "uint8": "U8", "int8": "I8"}  # as safetensors says
+_FLOATS = ("F32", "F16", "BF16", "F64")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Whole rows of a stored tensor, and the row of the weight they are from."""
+
+    tensor: str
+    first: int
+    rows: int
+    to: int
+    nbytes: int
+
+
+def check(weights: Weights, checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint that lacks a weight, or has one of another shape or an odd dtype."""
+    for whole in weights.tensors.values():
+        for name, spec in _stored(checkpoint, whole).items():
+            if name not in checkpoint:
+                raise FormatError(
+                    f"{checkpoint.name}: there is no tensor {name!r}, which the model's config asks"
+                    " for"
+                )
+            found = checkpoint.entry(name)
+            packed = name != whole.name
+            if found.shape != spec.shape or (packed and found.dtype != _STORED[spec.dtype]):
+                raise FormatError(
+                    f"{checkpoint.name}: {name!r} is {found.dtype}{list(found.shape)},"
+                    f" expected {spec} (from the model's config)"
+                )
+            if not packed and found.dtype not in _FLOATS:
+                raise UnsupportedError(
+                    f"{checkpoint.name}: {name!r} is {found.dtype}{list(found.shape)}, expected one"
+                    f" of {', '.join(_FLOATS)} (weights quantized in other formats are not read)"
+                )
+    for weight in weights.weights.values():
+        ready = [f"{p.tensor}.packed" in checkpoint for p in weight.pieces]
+        if weight.format.quantized and len({*ready}) > 1:
+            raise FormatError(
+                f"{checkpoint.name}: of {weight.name} only some are quantized already, expected all"
+                " of them or none, since the model joins them"
+            )
+
+
+async def fill(
+    backend: Backend,
+    session: Session,
+    weights: Weights,
+    checkpoint: Checkpoint,
+    progress: Progress | None = None,
+) -> None:
+    """Read every weight of a session's graph; the checkpoint has been checked."""
+    parts = {name: list(_parts(checkpoint, w)) for name, w in weights.weights.items()}
+    every = [part for found in parts.values() for part in found]
+    reader = _Reader(checkpoint, every)
+    uploads = _Uploads(backend, Quantizer(backend), Widener(backend))
+    total = sum(part.nbytes for part in every)
+    left = Counter(part.tensor for part in every)
+    tensors, done = len(left), 0
+    try:
+        for name, weight in weights.weights.items():
+            sink = await _sink(uploads, session, checkpoint, weight)
+            for part in parts[name]:
+                await sink.take(part, await reader.next())
+                done += part.nbytes
+                left[part.tensor] -= 1
+                if progress:
+                    progress("tensors", sum(not n for n in left.values()), tensors)
+                    progress("weights", done, total)
+                await asyncio.sleep(0)  # a page's messages get their turn
+            await sink.finish()
+    finally:
+        uploads.close()
+        await reader.close()
+
+
+def _stored(checkpoint: Checkpoint, weight: Weight) -> dict[str, Spec]:
+    """The tensors of the file that hold a weight which is a whole tensor, and their specs."""
+    if weight.format.quantized and f"{weight.name}.packed" in checkpoint:
+        return weight.constants
+    return {weight.name: Spec(weight.shape)}
+
+
+def _is_packed(checkpoint: Checkpoint, weight: Weight) -> bool:
+    return weight.format.quantized and f"{weight.pieces[0].tensor}.packed" in checkpoint
+
+
+def _parts(checkpoint: Checkpoint, weight: Weight) -> Iterator[Part]:
+    """What there is to read for a weight, in order."""
+    to = 0
+    packed = _is_packed(checkpoint, weight)
+    for piece in weight.pieces:
+        name = f"{piece.tensor}.packed" if packed else piece.tensor
+        entry = checkpoint.entry(name)
+        row = _row_bytes(entry)
+        step = max(PIECE // row, 1)
+        for at in range(0, piece.rows, step):
+            rows = min(step, piece.rows - at)
+            yield Part(name, piece.first + at, rows, to + at, rows * row)
+        to += piece.rows
+    for piece in weight.pieces if packed else ():
+        name = f"{piece.tensor}.scales"
+        entry = checkpoint.entry(name)
+        yield Part(name, 0, entry.shape[0], 0, entry.end - entry.start)
+
+
+def _row_bytes(entry: Entry) -> int:
+    return (entry.end - entry.start) // entry.shape[0]
+
+
+class _Reader:
+    """Parts in order, the next ones on their way while one is worked on."""
+
+    def __init__(self, checkpoint: Checkpoint, parts: Sequence[Part]) -> None:
+        self._checkpoint = checkpoint
+        self._waiting = deque(parts)
+        self._reading: deque[tuple[Part, asyncio.Future[Any]]] = deque()
+
+    async def next(self) -> Any:
+        """The next part's bytes, which a GPU takes."""
+        self._start()
+        _, reading = self._reading.popleft()
+        data = await reading
+        self._start()
+        return data
+
+    def _start(self) -> None:
+        while self._waiting and (not self._reading or self._has_room(self._waiting[0])):
+            part = self._waiting.popleft()
+            read = self._checkpoint.foreign(part.tensor, part.first, part.rows)
+            self._reading.append((part, asyncio.ensure_future(read)))
+
+    def _has_room(self, part: Part) -> bool:
+        under_way = sum(p.nbytes for p, _ in self._reading)
+        return len(self._reading) < _READS and under_way + part.nbytes <= _AHEAD
+
+    async def close(self) -> None:
+        """Drop what is on its way."""
+        left = [reading for _, reading in self._reading]
+        for reading in left:
+            reading.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+@dataclass
+class _Uploads:
+    """What turns bytes into constants, and how much is on its way to the GPU."""
+
+    backend: Backend
+    quantizer: Quantizer
+    widener: Widener
+    unseen: int = 0
+
+    async def sent(self, held: Held, nbytes: int) -> None:
+        """Count bytes; now and then wait for the GPU, so that uploads do not pile up."""
+        self.unseen += nbytes
+        if self.unseen >= _UNSEEN:
+            self.unseen = 0
+            await self.backend.read(held.buffer, 4)
+
+    def close(self) -> None:
+        """Free the staging buffers."""
+        self.quantizer.close()
+        self.widener.close()
+
+
+async def _sink(
+    uploads: _Uploads, session: Session, checkpoint: Checkpoint, weight: Weight
+) -> _Float | _Packed | _Quantized:
+    held = [session.store.held[name] for name in weight.constants]
+    if _is_packed(checkpoint, weight):
+        packed, scales = held
+        return _Packed(uploads, weight, packed, scales, [])
+    dtypes = {checkpoint.entry(p.tensor).dtype for p in weight.pieces}
+    if not weight.format.quantized:
+        return _Float(uploads, checkpoint, weight, held[0])
+    # One dtype a job: what the Quantizer does not take, and a mixture, becomes float32 here.
+    dtype = dtypes.pop() if len(dtypes) == 1 and dtypes < {"F32", "F16", "BF16"} else "F32"
+    n, (k,) = weight.rows, weight.row
+    job = await uploads.quantizer.start(
+        weight.name, weight.format, dtype, (n, k), held[0].buffer, held[1].buffer
+    )
+    return _Quantized(job, checkpoint, dtype, held)
+
+
+@dataclass(frozen=True)
+class _Quantized:
+    """Float rows on their way to codes and scales."""
+
+    job: Job
+    checkpoint: Checkpoint
+    dtype: str
+    held: list[Held]
+
+    async def take(self, part: Part, data: Any) -> None:
+        stored = self.checkpoint.entry(part.tensor).dtype
+        await self.job.rows(part.to, data if stored == self.dtype else widened(stored, data))
+
+    async def finish(self) -> None:
+        await self.job.finish()
+        for held in self.held:
+            held.filled = held.spec.nbytes
+
+
+@dataclass(frozen=True)
+class _Float:
+    """Float rows on their way to a float32 constant."""
+
+    uploads: _Uploads
+    checkpoint: Checkpoint
+    weight: Weight
+    held: Held
+
+    async def take(self, part: Part, data: Any) -> None:
+        dtype = self.checkpoint.entry(part.tensor).dtype
+        first = part.to * math.prod(self.weight.row)
+        if dtype in ("F16", "BF16"):
+            await self.uploads.widener.write(dtype, data, self.held.buffer, first)
+        else:
+            data = data if dtype == "F32" else widened(dtype, data)
+            self.uploads.backend.write(self.held.buffer, data, 4 * first)
+        await self.uploads.sent(self.held, part.nbytes)
+
+    async def finish(self) -> None:
+        self.held.filled = self.held.spec.nbytes
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """Codes and scales as a checkpoint holds them."""
+
+    uploads: _Uploads
+    weight: Weight
+    packed: Held
+    scales: Held
+    columns: list[Any]  # of the scales, one array for each piece of the weight
+
+    async def take(self, part: Part, data: Any) -> None:
+        if part.tensor.endswith(".packed"):
+            row = self.packed.spec.nbytes // self.weight.rows
+            self.uploads.backend.write(self.packed.buffer, data, part.to * row)
+        else:
+            raw = data.to_bytes() if hasattr(data, "to_bytes") else data
+            piece = self.weight.pieces[len(self.columns)]
+            table = np.frombuffer(raw, self.scales.spec.dtype).reshape(part.rows, -1)
+            self.columns.append(table[:, piece.first : piece.first + piece.rows])
+        await self.uploads.sent(self.packed, part.nbytes)
+
+    async def finish(self) -> None:
+        table = np.concatenate(self.columns, axis=1)
+        self.uploads.backend.write(self.scales.buffer, table)
+        for held in (self.packed, self.scales):
+            held.filled = held.spec.nbytes
