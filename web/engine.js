@@ -50,7 +50,7 @@ function told(details) {
 export class Engine extends EventTarget {
   models = { write: fresh(), search: fresh() };
   files = null; // of the model that a person picked for writing, asked for again after a crash
-  #jobs = new Map(); // id → {model, resolve, progress}
+  #jobs = new Map(); // id → {model, aside, resolve, progress}; aside: does not keep the model
   #next = 1;
   #worker;
 
@@ -67,7 +67,7 @@ export class Engine extends EventTarget {
     this.need(model);
     const id = this.#next++;
     return new Promise((resolve) => {
-      this.#jobs.set(id, { model, resolve, progress });
+      this.#jobs.set(id, { model, aside: job.type === "open", resolve, progress });
       this.#worker.postMessage({ id, model, ...job });
       if (job.type !== "open" && this.models[model].state === "ready")
         this.#change(model, { state: "working" });
@@ -87,10 +87,15 @@ export class Engine extends EventTarget {
   #receive({ type, id, model, ...data }) {
     if (type === "progress" && id) this.#jobs.get(id).progress(data);
     else if (type === "progress") this.#stage(model, data);
-    else if (type === "ready") this.#change(model, { state: this.#busy(model), facts: data });
+    else if (type === "ready") this.#ready(model, data);
     else if (type === "broken") this.#break(model, data.text);
     else if (type === "failed") this.#fail(data.text);
     else this.#settle(id, data.answer);
+  }
+
+  #ready(model, facts) {
+    performance.mark("ready"); // for bench/warm.py
+    this.#change(model, { state: this.#busy(model), facts });
   }
 
   #stage(model, stage) {
@@ -99,7 +104,7 @@ export class Engine extends EventTarget {
   }
 
   #busy(model) {
-    return [...this.#jobs.values()].some((job) => job.model === model) ? "working" : "ready";
+    return [...this.#jobs.values()].some((job) => job.model === model && !job.aside) ? "working" : "ready";
   }
 
   #settle(id, answer) {

@@ -61,12 +61,12 @@ export function modelPicker(section, engine) {
   return { open };
 }
 
-// The files beside the folder's topmost config.json.
+// The files beside the folder's topmost config.json; below it may lie others, of parts of the model.
 function modelFiles(files) {
-  const depth = (file) => file.webkitRelativePath.split("/").length;
+  const parts = (file) => file.webkitRelativePath.split("/");
+  const folder = (file) => parts(file).slice(0, -1).join("/");
   const [config] = files
     .filter((file) => file.name === "config.json")
-    .sort((a, b) => depth(a) - depth(b));
-  const folder = (file) => file.webkitRelativePath.slice(0, -file.name.length);
+    .sort((a, b) => parts(a).length - parts(b).length);
   return config ? files.filter((file) => folder(file) === folder(config)) : [];
 }

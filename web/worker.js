@@ -37,8 +37,9 @@ const plain = (proxy) => {
 // As JSON, so that no proxy has to be destroyed and no lone surrogate gets as far as Python.
 const asJson = (value) =>
   JSON.stringify(value, (_, v) => (typeof v === "string" ? v.toWellFormed() : v));
-const reporter = (head) => (stage, done, total) =>
-  postMessage({ type: "progress", ...head, stage, done, total });
+const reporter = (head) => (stage, done, total) => {
+  if (stage !== "tensors") postMessage({ type: "progress", ...head, stage, done, total });
+};
 
 // The adapter's process starts while Python does.
 navigator.gpu?.requestAdapter().catch(() => {});

@@ -96,7 +96,10 @@ export function write(section, engine) {
       if (mine !== turn) return;
       add(piece);
       const now = performance.now();
-      if (!start.at) Object.assign(start, { at: now, tokens });
+      if (!start.at) {
+        Object.assign(start, { at: now, tokens });
+        performance.mark("first text");
+      }
       const passed = (now - start.at) / 1000;
       const speed = passed > 0 ? ` · ${number((tokens - start.tokens) / passed, 1)} tokens/s` : "";
       summary.textContent = count(tokens, "token") + speed;

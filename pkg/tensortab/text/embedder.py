@@ -90,10 +90,6 @@ class Embedder:
         )
         return out["vectors"]
 
-    def destroy(self) -> None:
-        """Free the device's memory."""
-        self.session.destroy()
-
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Indices in batches of like lengths, so that little is computed for padding."""
