@@ -11,12 +11,19 @@
 
 import { forget, makeLater, recall } from "./snapshot.js";
 
+const PATIENCE = 8000; // ms for what takes 200
 const STAGES = ["python", "packages", "tensortab"];
 
 async function fetched(url) {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`boot: ${url} answered ${response.status}`);
   return response;
+}
+
+// A snapshot that cannot be used may throw, and may as well hang.
+function inTime(promise) {
+  const late = new Promise((_, reject) => setTimeout(reject, PATIENCE));
+  return Promise.race([promise, late]);
 }
 
 async function start(options, remember) {
@@ -27,7 +34,7 @@ async function start(options, remember) {
   ]);
   if (snapshot) {
     try {
-      return await loadPyodide({ ...options, _loadSnapshot: snapshot });
+      return await inTime(loadPyodide({ ...options, _loadSnapshot: snapshot }));
     } catch {
       await forget();
     }

@@ -2,14 +2,15 @@
 // visit takes 0.2 s where starting Python takes 2 (bench/results/warm-swiftshader.json).
 //
 // Pyodide offers this as an experiment (_makeSnapshot, _loadSnapshot). So a snapshot serves only the
-// very address, version included, that it was made with; whoever cannot use one starts afresh, and
-// after any failure there is none. A Python that was started to be copied sees JavaScript through a
+// very version of Pyodide and of the browser that it was made with; whoever cannot use one starts
+// afresh, and after any failure there is none. A Python that was started to be copied sees JavaScript through a
 // recorder, which WebGPU does not bear: it is made in a worker of its own, when the page is at rest.
 
 const CACHE = "tensortab-python";
 const REST = 5000; // ms after a start without one until a snapshot is made
 
-const addressOf = (indexURL) => new URL("snapshot", indexURL).href;
+const addressOf = (indexURL) =>
+  new URL(`snapshot?${encodeURIComponent(navigator.userAgent)}`, indexURL).href;
 
 // The snapshot kept for a version of Pyodide; nothing where there is none, or storage is forbidden.
 export async function recall(indexURL) {

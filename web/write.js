@@ -33,10 +33,11 @@ function optionsOf(fields) {
 const rate = ({ tokens, rest }) =>
   tokens > 1 && rest > 0 ? ` · ${number((tokens - 1) / rest, 1)} tokens/s` : "";
 
-function summaryOf(answer, seed) {
+function summaryOf(answer, { seed, temperature }) {
+  const drawn = temperature === 0 ? "" : ` · seed ${seed}`;
   return (
     `${count(answer.tokens, "token")} after ${number(answer.prompt)} of prompt${rate(answer)} · ` +
-    `first after ${seconds(answer.first)} · ${ENDS[answer.end]} · seed ${seed}`
+    `first after ${seconds(answer.first)} · ${ENDS[answer.end]}${drawn}`
   );
 }
 
@@ -110,7 +111,7 @@ export function write(section, engine) {
     else if (found.refused) {
       say(found.refused);
       summary.textContent = "";
-    } else summary.textContent = summaryOf(found, options.seed);
+    } else summary.textContent = summaryOf(found, options);
   }
 
   function start() {
