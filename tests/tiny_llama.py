@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import safetensors.torch
 import tokenizers
+import torch
 from safetensors.numpy import save_file
 
 from checkpoints import random_tensors
@@ -27,19 +30,33 @@ CONFIG = {
 TEXT = "def add(a, b):\n    return a + b  # naïve ☃ 雪\n" * 20
 
 
-def tensors() -> dict[str, np.ndarray]:
-    _, weights = decoder.build(llama.read(CONFIG), Recipe(FLOAT))
+def tensors(config: dict[str, Any] = CONFIG) -> dict[str, np.ndarray]:
+    _, weights = decoder.build(llama.read(config), Recipe(FLOAT))
     return random_tensors(weights)
 
 
-def write_checkpoint(folder: Path) -> Path:
-    """The files, with a byte-level tokenizer trained on the spot."""
-    (folder / "config.json").write_text(json.dumps(CONFIG))
+def write_checkpoint(folder: Path, **changed: Any) -> Path:
+    """The files, with a byte-level tokenizer trained on the spot, and a config so `changed`."""
+    config = CONFIG | changed
+    (folder / "config.json").write_text(json.dumps(config))
     (folder / "generation_config.json").write_text('{"do_sample": false, "eos_token_id": 299}')
     tokenizer = tokenizers.ByteLevelBPETokenizer()
     tokenizer.train_from_iterator([TEXT], vocab_size=299, min_frequency=1)
     tokenizer.add_special_tokens(["<end>"])
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text("{}")
-    save_file(tensors(), folder / "model.safetensors")
+    save_file(tensors(config), folder / "model.safetensors")
+    return folder
+
+
+def shard(folder: Path, count: int = 3, dtype: torch.dtype = torch.float32) -> Path:
+    """The folder's weights again, as shards with an index."""
+    held = {n: torch.from_numpy(t).to(dtype) for n, t in tensors().items()}
+    places = {n: f"model-{i % count + 1:05}-of-{count:05}.safetensors" for i, n in enumerate(held)}
+    for place in {*places.values()}:
+        part = {n: t for n, t in held.items() if places[n] == place}
+        safetensors.torch.save_file(part, folder / place)
+    index = {"metadata": {"total_size": 0}, "weight_map": places}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "model.safetensors").unlink()
     return folder

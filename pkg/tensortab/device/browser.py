@@ -73,6 +73,7 @@ class BrowserBackend:
         self._pipelines: dict[Kernel, Pipeline] = {}
         self._lost = ""
         self._faults: list[str] = []
+        self._allocated: list[tuple[str, Any]] = []  # what for, and the promise of its error
         self._watches = [create_proxy(self._on_lost), create_proxy(self._on_fault)]
         gpu.lost.then(self._watches[0])
         gpu.addEventListener("uncapturederror", self._watches[1])
@@ -105,6 +106,8 @@ class BrowserBackend:
             if not self._lost:
                 raise DeviceError(str(e)) from e
             value = cast("T", None)
+        if self._allocated:
+            await self._check_memory()
         if self._lost:
             raise DeviceLostError(
                 f"the GPU device was lost ({self._lost}); open a new device and compile again"
@@ -118,7 +121,20 @@ class BrowserBackend:
         check_size(self.target, nbytes, label)
         usage = _COPY_DST | _COPY_SRC | (_UNIFORM if uniform else _STORAGE)
         wanted = {"size": allocated(nbytes), "usage": usage, "label": label}
-        return self.gpu.createBuffer(_object(wanted))
+        self.gpu.pushErrorScope("out-of-memory")
+        buffer = self.gpu.createBuffer(_object(wanted))
+        self._allocated.append(
+            (f"{label or 'a buffer'} of {nbytes} bytes", self.gpu.popErrorScope())
+        )
+        return buffer
+
+    async def _check_memory(self) -> None:
+        """Raise for a buffer that there was no memory for, of those made since the last look."""
+        made, self._allocated = self._allocated, []
+        found = await js.Promise.all(to_js([scope for _, scope in made]))  # one await, not hundreds
+        for (what, _), error in zip(made, found, strict=True):
+            if error:  # null is no None here
+                raise DeviceError(f"{what}: the GPU is out of memory ({error.message})")
 
     def write(self, buffer: Buffer, data: Bytes, offset: int = 0) -> None:
         foreign = data if isinstance(data, JsProxy) else to_js(memoryview(data).cast("B"))
