@@ -3,15 +3,15 @@
     python bench/warm.py [--chrome PATH] [--rounds 3] [--json bench/results/warm-swiftshader.json]
 
 Opens the page in headless Chromium as a person would, once with nothing in the browser's cache
-(cold) and then again in the same profile (warm), presses Run at once, and reads the page: seconds
+(cold) and then twice again in the same profile (second, warm), presses Run at once, and reads the page: seconds
 from the navigation's start to the model's readiness and to the first text, and the page's own rate.
-The warm visit comes after the page has kept its snapshot of Python. Medians over the rounds, each
+The second visit comes after the page has kept its snapshot of Python. Medians over the rounds, each
 with a browser and a profile of its own. TENSORTAB_CHROME and TENSORTAB_ADAPTER choose as ever.
 """
 
 import argparse
 import asyncio
-import datetime
+import datetime as dt
 import json
 import re
 import statistics
@@ -59,12 +59,12 @@ async def measure(path: str | None) -> tuple[str, str, list[dict[str, float]]]:
     async with server.serve(server.application()) as address, chrome.launch(path) as browser:
         context = await browser.new_context()
         page = await context.new_page()
-        visits = [await visit(page, address)]
+        cold = await visit(page, address)
         adapter = await page.locator("#fact-adapter").inner_text()
         await page.evaluate(KEPT)
-        for _ in range(2):  # Chromium keeps compiled code from the second visit on
-            visits.append(await visit(page, address))
-        return adapter, browser.version, visits
+        # Chromium keeps compiled code from the second visit on.
+        second, warm = await visit(page, address), await visit(page, address)
+        return adapter, browser.version, [cold, second, warm]
 
 
 def medians(visits: list[dict[str, float]]) -> dict[str, float]:
@@ -83,7 +83,7 @@ def main() -> None:
     adapter, version, _ = rounds[0]
     result: dict[str, Any] = {
         "command": "python bench/warm.py",
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
         "adapter": adapter,
         "chromium": version,
         "rounds": options.rounds,

@@ -1,4 +1,4 @@
-"""A visit to the demo page, as tests of every view make it, and what the page did that it should not."""
+"""A visit to the demo page, as tests of every view make it, and what it did that it should not."""
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field

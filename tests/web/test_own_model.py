@@ -13,6 +13,8 @@ import tiny_llama
 from visit import Visit
 
 PROMPT = "def add(a, b):"
+
+
 @pytest.fixture(scope="module")
 def ready(loop: harness.Loop, chrome: harness.Tab, profile: BrowserContext) -> Iterator[Visit]:
     visit = Visit.start(loop.run, chrome, profile)

@@ -18,7 +18,8 @@ WATCH_TEXT = """() => {
   window.lengths = [];
   const written = document.querySelector("#written");
   const note = () => window.lengths.push(written.textContent.length);
-  new MutationObserver(note).observe(written, {childList: true, characterData: true, subtree: true});
+  const all = {childList: true, characterData: true, subtree: true};
+  new MutationObserver(note).observe(written, all);
 }"""
 
 
