@@ -3,10 +3,11 @@
     python bench/warm.py [--chrome PATH] [--rounds 3] [--json bench/results/warm-swiftshader.json]
 
 Opens the page in headless Chromium as a person would, once with nothing in the browser's cache
-(cold) and then twice again in the same profile (second, warm), presses Run at once, and reads the page: seconds
-from the navigation's start to the model's readiness and to the first text, and the page's own rate.
-The second visit comes after the page has kept its snapshot of Python. Medians over the rounds, each
-with a browser and a profile of its own. TENSORTAB_CHROME and TENSORTAB_ADAPTER choose as ever.
+(cold) and then twice again in the same profile (second, warm), presses Run at once, and reads the
+page: seconds from the navigation's start to the model's readiness and to the first text, and the
+page's own rate. The second visit comes after the page has kept its snapshot of Python. Medians over
+the rounds, each with a browser and a profile of its own. TENSORTAB_CHROME and TENSORTAB_ADAPTER
+choose as ever.
 """
 
 import argparse

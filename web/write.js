@@ -84,8 +84,18 @@ export function write(section, engine) {
     if (atEnd) answer.scrollTop = answer.scrollHeight; // unless a person reads further up
   }
 
-  // Writes after `text`, which for a continuation is all there is on the page.
-  async function generate(text) {
+  function show([prompted, answered, told]) {
+    given.textContent = prompted;
+    written.textContent = answered;
+    summary.textContent = told;
+    working(running);
+  }
+
+  const shown = () => [given.textContent, written.textContent, summary.textContent];
+
+  // Writes after `text`, which for a continuation is all there is on the page; a refusal puts back
+  // what was there before.
+  async function generate(text, before) {
     const mine = ++turn;
     const options = optionsOf(fields);
     const start = { at: 0, tokens: 0 };
@@ -110,7 +120,7 @@ export function write(section, engine) {
     if (!found) summary.textContent = written.textContent ? "Broken off." : "";
     else if (found.refused) {
       say(found.refused);
-      summary.textContent = "";
+      show(before);
     } else summary.textContent = summaryOf(found, options);
   }
 
@@ -122,13 +132,15 @@ export function write(section, engine) {
     }
     if (!form.reportValidity()) return;
     keep();
-    given.textContent = prompt.value;
-    written.textContent = "";
-    generate(prompt.value);
+    const before = shown();
+    show([prompt.value, "", ""]);
+    answer.scrollTop = answer.scrollHeight;
+    answer.scrollIntoView({ block: "nearest" });
+    generate(prompt.value, before);
   }
 
   function goOn() {
-    if (form.reportValidity()) generate(given.textContent + written.textContent);
+    if (form.reportValidity()) generate(given.textContent + written.textContent, shown());
   }
 
   // The text so far stays; the job itself answers once its burst is done.

@@ -132,7 +132,8 @@ def test_examples_are_written_at_once(ready: Visit) -> None:
 
 
 def test_refuses_a_prompt_over_the_context_by_the_box(ready: Visit) -> None:
-    write(ready, "spam = 1\n" * 500)
+    before = write(ready, PROMPT, max_new_tokens=4)
+    assert write(ready, "spam = 1\n" * 500) == before, "the answer that was there is lost"
     problem = ready.text("#write-problem")
     assert problem.startswith("The prompt has ")
     assert "1024" in problem
