@@ -62,7 +62,13 @@ nox.options.reuse_venv = "yes"
 nox.options.default_venv_backend = "venv"
 nox.options.error_on_missing_interpreters = True
 
-TEST_TOOLS = ("torch==2.13.0", "pytest==9.2.0", "hypothesis==6.170.15", "safetensors==0.8.0")
+TEST_TOOLS = (
+    "torch==2.13.0",
+    "pytest==9.2.0",
+    "hypothesis==6.170.15",
+    "safetensors==0.8.0",
+    "transformers==5.23.0",
+)
 
 
 @nox.session

@@ -1,12 +1,13 @@
 """What a decode step costs in a browser tab, by the context it attends to.
 
-    tensortab run bench/decode.py [tiny | 1b] > bench/results/decode-….json
+    tensortab run bench/decode.py [tiny | 1b] [BURSTS] > bench/results/decode-….json
 
 A decoder of random 4-bit weights (group 32, float16 scales and caches), one sequence, sampling on
 the GPU, bursts of 16 steps a submission, submitted two ahead. For each context, JSON of: dispatches
-a step, calls through the FFI a burst, tokens a second by the wall clock, microseconds of the host
-and of the GPU a step (the latter by timestamps, a pass for each dispatch), and the three most
-expensive kernels. Caches hold zeros: attention reads all of them just the same.
+a step, calls through the FFI a burst, tokens a second by the wall clock, microseconds a step by
+that clock, of the host, and of the GPU (timestamps at both ends of the step's one pass, in the same
+bursts), the wall clock's over the GPU's, and the kernels of a profiled step, which has a pass for
+each dispatch and so takes longer. Caches hold zeros: attention reads all of them just the same.
 """
 
 import datetime as dt
@@ -21,10 +22,11 @@ import tensortab as tt
 from tensortab.models import decoder
 from tensortab.quant.recipe import Format, Recipe
 
+LLAMA3 = (decoder.Kind(decoder.Rope(500000.0)),)
 SHAPES = {
     # hidden, layers, heads, kv_heads, head_dim, intermediate, vocab, context
     "tiny": decoder.Config(384, 8, 6, 2, 64, 1024, 8192, 8256),
-    "1b": decoder.Config(2048, 16, 32, 8, 64, 8192, 128256, 8256, theta=500000.0),
+    "1b": decoder.Config(2048, 16, 32, 8, 64, 8192, 128256, 8256, kinds=LLAMA3),
 }
 CONTEXTS = (128, 512, 2048, 4096, 8192)
 BURST = 16
@@ -68,30 +70,34 @@ async def measure(session: tt.Session, context: int, bursts: int) -> dict[str, o
     session.set(pos=context)
     await session.run_steps(BURST)
     session.set(pos=context)
-    counted.calls, host = 0, 0.0
+    counted.calls, host, gpu = 0, 0.0, []
     start = time.perf_counter()
     pending = []
     for _ in range(bursts):
         begin = time.perf_counter()
-        pending.append(session.run_steps(BURST))
+        pending.append(session.time_steps(BURST))
         host += time.perf_counter() - begin
         session.truncate(pos=context)  # so that every burst attends to the same context
         if len(pending) > 2:
-            await pending.pop(0)
-    for burst in pending:
-        await burst
+            gpu.append((await pending.pop(0))[1])
+    gpu += [(await burst)[1] for burst in pending]
     wall = time.perf_counter() - start
     session._recording._js = counted.inner
     report = await session.profile()
     steps = bursts * BURST
+    gpu_us = float(np.mean(gpu)) / 1e3
     return {
         "context": context,
         "dispatches": len(session.plan.steps),
         "ffi_calls_a_burst": counted.calls / bursts + 2,  # and the bytes to write, the bytes read
         "tokens_per_s": round(steps / wall, 1),
         "host_us_a_step": round(host / steps * 1e6, 1),
-        "gpu_us_a_step": round(report.total_ns / 1e3, 1),
-        "kernels": {name: round(ns / 1e3, 1) for name, _, _, ns in report.by_kernel()[:3]},
+        "wall_us_a_step": round(wall / steps * 1e6, 1),
+        "gpu_us_a_step": round(gpu_us, 1),
+        "wall_over_gpu": round(wall / steps * 1e6 / gpu_us, 3),
+        "kernels_us": {
+            f"{name} × {count}": round(ns / 1e3, 1) for name, count, _, ns in report.by_kernel()
+        },
     }
 
 

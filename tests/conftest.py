@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -6,6 +7,7 @@ import harness
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ["HF_HUB_OFFLINE"] = "1"  # transformers makes its checkpoints on the spot
     config.addinivalue_line("markers", "firefox: runs in Firefox (added to whatever uses it)")
 
 

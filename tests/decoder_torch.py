@@ -12,7 +12,8 @@ from tensortab.models.decoder import Config
 def logits(w: Mapping[str, torch.Tensor], c: Config, ids: Sequence[int]) -> torch.Tensor:
     """Of the token after `ids`, [vocab]."""
     s = len(ids)
-    inverse = torch.from_numpy(tt.ops.rope_frequencies(c.head_dim, c.theta, c.scaling)).double()
+    rope = c.kinds[0].rope
+    inverse = torch.from_numpy(tt.ops.rope_frequencies(c.head_dim, rope.theta)).double()
     angle = torch.outer(torch.arange(s).double(), inverse).repeat(1, 2).float()
 
     def norm(x: torch.Tensor, name: str) -> torch.Tensor:

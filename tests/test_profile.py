@@ -9,6 +9,7 @@ import pytest
 
 import harness
 import tensortab as tt
+from tensortab.errors import DeviceError, ShapeError
 from tensortab.profile import Profile, rows
 
 
@@ -107,6 +108,67 @@ def test_table_tsv_and_trace() -> None:
         ("binary", "X", 4, 0.7),
     ]
     assert str(Profile([])) == "no timestamps: the adapter has no timestamp-query"
+
+
+def stepping() -> tt.Graph:
+    """A state that doubles at every step, and its position."""
+    g = tt.Graph()
+    total, count = g.state("total", (3,)), g.symint("count", 10_000)
+    doubled = tt.ops.add(tt.ops.mul(total, 2.0), 1.0)
+    g.output("doubled", doubled)
+    g.effect(tt.ops.assign(total, doubled))
+    g.effect(tt.ops.advance(count))
+    return g
+
+
+def check_steps(outputs: dict[str, np.ndarray], ns: np.ndarray, wall: float) -> None:
+    want = 2.0 ** np.arange(1, 6) - 1
+    np.testing.assert_array_equal(outputs["doubled"], want[:, None].repeat(3, 1))
+    assert ns.shape == (5,)
+    assert ns.min() > 0
+    assert ns.sum() <= wall * 1e9
+
+
+def test_steps_are_timed_each(native: harness.Native) -> None:
+    session = asyncio.run(native.device.compile(stepping()))
+    start = time.perf_counter()
+    outputs, ns = asyncio.run(session.time_steps(5))
+    check_steps(outputs, ns, time.perf_counter() - start)
+    assert session.get("count") == 5
+    with pytest.raises(ShapeError, match="steps is 2049, expected at most 2048 timed"):
+        session.time_steps(2049)
+
+
+STEPS_IN_TAB = """
+import pickle, time
+import tensortab as tt
+
+async def main(payload):
+    device = await tt.Device.open("browser")
+    session = await device.compile(pickle.loads(payload))
+    start = time.perf_counter()
+    outputs, ns = await session.time_steps(5)
+    wall = time.perf_counter() - start
+    again = await session.run_steps(1)
+    device.close()
+    return pickle.dumps((outputs, ns, wall, again))
+"""
+
+
+def test_steps_are_timed_each_in_a_tab(chrome: harness.Tab) -> None:
+    outputs, ns, wall, again = pickle.loads(chrome.call(STEPS_IN_TAB, pickle.dumps(stepping())))
+    check_steps(outputs, ns, wall)
+    assert again["doubled"][0, 0] == 63
+
+
+def test_numpy_has_no_clock() -> None:
+    device = asyncio.run(tt.Device.open("reference"))
+    session = asyncio.run(device.compile(stepping()))
+    with pytest.raises(DeviceError, match=r"numpy reference.* has no timestamp-query"):
+        session.time_steps(1)
+    run = dataclasses.replace(session._prepare(1, {}), timed=True)
+    with pytest.raises(DeviceError, match="numpy has no GPU clock"):
+        session._recording.submit(run)
 
 
 def test_an_adapter_without_a_clock_runs_on(native: harness.Native) -> None:

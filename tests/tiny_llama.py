@@ -40,13 +40,18 @@ def write_checkpoint(folder: Path, **changed: Any) -> Path:
     config = CONFIG | changed
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "generation_config.json").write_text('{"do_sample": false, "eos_token_id": 299}')
+    write_tokenizer(folder, CONFIG["vocab_size"])
+    save_file(tensors(config), folder / "model.safetensors")
+    return folder
+
+
+def write_tokenizer(folder: Path, vocab: int) -> None:
+    """A byte-level tokenizer of at most `vocab` tokens, trained on the spot."""
     tokenizer = tokenizers.ByteLevelBPETokenizer()
-    tokenizer.train_from_iterator([TEXT], vocab_size=299, min_frequency=1)
+    tokenizer.train_from_iterator([TEXT], vocab_size=vocab - 1, min_frequency=1)
     tokenizer.add_special_tokens(["<end>"])
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text("{}")
-    save_file(tensors(config), folder / "model.safetensors")
-    return folder
 
 
 def shard(folder: Path, count: int = 3, dtype: torch.dtype = torch.float32) -> Path:

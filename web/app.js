@@ -58,6 +58,7 @@ function tell() {
 }
 
 function tellStage({ stage, done, total }) {
+  if (stage === "tensors") return; // the bytes, told right after, say more
   const { label, from, to, bytes } = STAGES[stage] ?? { label: stage, from: 0.3, to: 1 };
   // The boot's stages count themselves; only a stage with a size fills its part of the bar.
   const share = bytes ? from + (to - from) * (done / total) : from;

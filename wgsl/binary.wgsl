@@ -1,7 +1,7 @@
 // y = f(a, b), element by element, with broadcasting: y is contiguous with four dimensions, the
 // operands are read through strides (0 where they repeat). One invocation per element.
 
-const OP: u32 = 0u;       // knob: 0 add | 1 mul | 2 sub | 3 div | 4 swiglu
+const OP: u32 = 0u;       // knob: 0 add | 1 mul | 2 sub | 3 div | 4 swiglu | 5 geglu
 const SCALAR: bool = false;  // knob: b is the one number p.scalar; the buffer is any
 const WIDTH: u32 = 64u;   // knob: invocations per workgroup
 
@@ -23,9 +23,13 @@ fn f(v: f32, w: f32) -> f32 {
     case 1u: { return v * w; }
     case 2u: { return v - w; }
     case 3u: { return v / w; }
-    default: {
-      let u = max(v, -80.0);  // as in unary.wgsl
+    case 4u: {
+      let u = max(v, -80.0);  // here and below as in unary.wgsl
       return u / (1.0 + exp(-u)) * w;
+    }
+    default: {
+      let u = 0.79788456 * (v + 0.044715 * v * v * v);
+      return 0.5 * v * (1.0 + tanh(clamp(u, -10.0, 10.0))) * w;
     }
   }
 }

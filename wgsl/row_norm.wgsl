@@ -1,6 +1,6 @@
 // Normalize the rows of x[rows, D]: LANES invocations share a row, a workgroup holds ROWS rows.
 //   layer  y = (x − mean) · rsqrt(var + eps) · weight + bias
-//   rms    y = x · rsqrt(mean(x²) + eps) · weight
+//   rms    y = x · rsqrt(mean(x²) + eps) · (offset + weight)
 //   l2     y = x / max(‖x‖, eps)
 // LANES = 1 has no barrier, which a GPU imitated on the CPU wants.
 
@@ -12,6 +12,7 @@ struct Params {
   rows: u32,
   D: u32,
   eps: f32,
+  offset: f32,  // 0 for layer
 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -64,7 +65,7 @@ fn main(
   if (OP != 2u) { scale = inverseSqrt(squares / f32(p.D) + p.eps); }
   for (var i = lane; i < p.D; i += LANES) {
     var v = (x[start + i] - mean) * scale;
-    if (OP != 2u) { v *= weight[i]; }
+    if (OP != 2u) { v *= p.offset + weight[i]; }
     if (OP == 0u) { v += bias[i]; }
     y[start + i] = v;
   }

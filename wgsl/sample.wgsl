@@ -5,6 +5,9 @@
 // digit by digit of the position, most significant first, by histograms of 512 bins (a radix
 // selection). Top-k: position away, counts, goal k − 1. Top-p: position −away, masses, goal
 // (1 − p) · total. The draw: position v, masses of what is kept, goal random · total.
+//
+// Groups of 256 tokens none of which counts are passed over, by the nearest of each. Top-k begins
+// among those: k groups have a token as near as the k-th nearest of them, so it is no further.
 // One workgroup a row.
 
 const LANES: u32 = 256u;  // knob: invocations a row, a power of two up to 512; 1 needs no barrier
@@ -16,19 +19,22 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> away: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> mass: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> likeliest: array<u32>;
-@group(0) @binding(3) var<storage, read> settings: array<u32>;  // ops/sampling.py
-@group(0) @binding(4) var<storage, read> position: array<u32>;
-@group(0) @binding(5) var<storage, read_write> token: array<u32>;
-@group(0) @binding(6) var<uniform> p: Params;
+@group(0) @binding(2) var<storage, read> nearest: array<u32>;
+@group(0) @binding(3) var<storage, read> likeliest: array<u32>;
+@group(0) @binding(4) var<storage, read> settings: array<u32>;  // ops/sampling.py
+@group(0) @binding(5) var<storage, read> position: array<u32>;
+@group(0) @binding(6) var<storage, read_write> token: array<u32>;
+@group(0) @binding(7) var<uniform> p: Params;
 
 const BINS = 512u;
 const PER = BINS / LANES;  // bins a lane adds up
 const FAR = 134217727u;    // 2²⁷ − 1: of no mass, so neither counted nor drawn
 const NONE = 0xffffffffu;
-const TOP_K = 0u;
-const TOP_P = 1u;
-const DRAW = 2u;
+const QUADS = 64u;         // of tokens, in a group
+const NEAREST = 0u;        // top-k among the nearest of each group
+const TOP_K = 1u;
+const TOP_P = 2u;
+const DRAW = 3u;
 
 var<workgroup> low: array<atomic<u32>, BINS>;
 var<workgroup> high: array<atomic<u32>, BINS>;
@@ -90,16 +96,25 @@ fn random(row: u32) -> u32 {
 fn add(search: Search, u: u32, m: u32, v: u32) {
   let at = select(select(u, FAR - u, search.kind == TOP_P), v, search.kind == DRAW);
   if (u > search.cut || at >> (search.shift + 9u) != search.chosen) { return; }
-  let more = select(m, 1u, search.kind == TOP_K);
+  let more = select(m, 1u, search.kind <= TOP_K);
   let bin = (at >> search.shift) & (BINS - 1u);
   let before = atomicAdd(&low[bin], more);
   if (before + more < before) { atomicAdd(&high[bin], 1u); }
 }
 
-fn add_four(search: Search, u: vec4<u32>, first: u32, q: u32, end: u32) {
-  if (q >= end || all(u > vec4<u32>(search.cut))) { return; }
+// Four tokens, unless their group has none that counts.
+fn load(row: u32, q: u32, end: u32, cut: u32) -> vec4<u32> {
+  let across = (p.V + 3u) / 4u;
+  if (q >= end || nearest[row * ((across + QUADS - 1u) / QUADS) + q / QUADS] > cut) {
+    return vec4<u32>(FAR);
+  }
+  return away[row * across + q];
+}
+
+fn add_four(search: Search, u: vec4<u32>, first: u32, q: u32) {
+  if (all(u > vec4<u32>(search.cut))) { return; }
   var m = vec4<u32>(1u);
-  if (search.kind != TOP_K) { m = mass[first + q]; }
+  if (search.kind > TOP_K) { m = mass[first + q]; }
   add(search, u.x, m.x, 4u * q);
   add(search, u.y, m.y, 4u * q + 1u);
   add(search, u.z, m.z, 4u * q + 2u);
@@ -128,18 +143,23 @@ fn first_beyond(kind: u32, cut: u32, amount: u32, row: u32, lane: u32) -> u32 {
       end = select(min(across, start + ((BINS / 4u) << shift)), 0u, chosen == NONE);
     }
     let search = Search(kind, cut, chosen, shift);
+    let groups = select(0u, (across + QUADS - 1u) / QUADS, kind == NEAREST);
+    for (var g = lane; g < groups; g += LANES) {
+      add(search, nearest[row * ((across + QUADS - 1u) / QUADS) + g], 1u, g);
+    }
+    if (kind == NEAREST) { end = 0u; }
     for (var q = start + lane; q < end; q += 4u * LANES) {  // four loads under way at once
       let q1 = q + LANES;
       let q2 = q + 2u * LANES;
       let q3 = q + 3u * LANES;
-      let u = away[first + q];
-      let u1 = away[first + min(q1, across - 1u)];
-      let u2 = away[first + min(q2, across - 1u)];
-      let u3 = away[first + min(q3, across - 1u)];
-      add_four(search, u, first, q, end);
-      add_four(search, u1, first, q1, end);
-      add_four(search, u2, first, q2, end);
-      add_four(search, u3, first, q3, end);
+      let u = load(row, q, end, cut);
+      let u1 = load(row, q1, end, cut);
+      let u2 = load(row, q2, end, cut);
+      let u3 = load(row, q3, end, cut);
+      add_four(search, u, first, q);
+      add_four(search, u1, first, q1);
+      add_four(search, u2, first, q2);
+      add_four(search, u3, first, q3);
     }
     sync();
 
@@ -159,7 +179,7 @@ fn first_beyond(kind: u32, cut: u32, amount: u32, row: u32, lane: u32) -> u32 {
       sums[lane] = running;
       sync();
     }
-    if (level == levels && kind != TOP_K) { goal = part(sums[LANES - 1u], amount); }
+    if (level == levels && kind > TOP_K) { goal = part(sums[LANES - 1u], amount); }
     running = minus(running, sum);
     for (var b = lane * PER; b < lane * PER + PER; b++) {
       let next = plus(running, vec2<u32>(atomicLoad(&low[b]), atomicLoad(&high[b])));
@@ -191,6 +211,7 @@ fn main(
   if (settings[2] != 0u) {
     var cut = FAR - 1u;
     if (settings[3] != 0u) {
+      cut = min(cut, first_beyond(NEAREST, cut, settings[3], row, lane));
       cut = min(cut, first_beyond(TOP_K, cut, settings[3], row, lane));
     }
     if (settings[4] != 0u) {

@@ -3,9 +3,11 @@
 //   away(v)  how far its score is below the greatest, in 2⁻²² of a factor 2 in probability
 //   mass(v)  2³¹ · 2^(−away / 2²²), or 0 from a factor 2³² on
 //
-// A row is padded to a multiple of four with tokens of no mass. One invocation per four tokens.
+// and nearest(g), the least distance in each group of 256 tokens, by which sample.wgsl passes over
+// most of them. A row is padded to a multiple of four with tokens of no mass.
 
-const WIDTH: u32 = 64u;   // knob: invocations per workgroup
+const LANES: u32 = 64u;   // knob: invocations a group; 1 needs no barrier
+const GROUPS: u32 = 1u;   // knob: groups a workgroup
 
 struct Params {
   rows: u32,
@@ -17,7 +19,12 @@ struct Params {
 @group(0) @binding(2) var<storage, read> settings: array<u32>;  // ops/sampling.py
 @group(0) @binding(3) var<storage, read_write> away: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read_write> mass: array<vec4<u32>>;
-@group(0) @binding(5) var<uniform> p: Params;
+@group(0) @binding(5) var<storage, read_write> nearest: array<u32>;  // [rows, groups]
+@group(0) @binding(6) var<uniform> p: Params;
+
+const QUADS = 64u;  // of tokens, in a group
+
+var<workgroup> least: array<atomic<u32>, GROUPS>;
 
 const FAR = 134217727u;  // 2²⁷ − 1: of no mass
 const LEAST = 0xff800000u;  // −∞; the difference of two would be NaN
@@ -43,25 +50,41 @@ fn mass_at(u: u32) -> u32 {
   return (m + ((1u << n) >> 1u)) >> n;
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(LANES, GROUPS)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-  let q = (group.x + group.y * groups.x) * WIDTH + local.x;
+  let n = (group.x + group.y * groups.x) * GROUPS + local.y;
   let across = (p.V + 3u) / 4u;
-  let row = q / across;
-  if (row >= p.rows) { return; }
+  let each = (across + QUADS - 1u) / QUADS;  // groups of a row
+  let row = min(n / each, p.rows - 1u);
+  let start = n % each * QUADS;
+  let inside = n < p.rows * each && settings[2] != 0u;  // greedy: nothing will be drawn
   let top = bitcast<f32>(scores[row * p.V + likeliest[row]]);
   let steep = bitcast<f32>(settings[2]);
-  var u = vec4<u32>(FAR);
-  for (var j = 0u; j < 4u; j++) {
-    let v = q % across * 4u + j;
-    if (v >= p.V) { continue; }
-    let bits = scores[row * p.V + v];
-    if (bits != LEAST) { u[j] = u32(min((top - bitcast<f32>(bits)) * steep, f32(FAR))); }
+
+  var closest = FAR;
+  for (var q = start + local.x; q < select(0u, min(start + QUADS, across), inside); q += LANES) {
+    var u = vec4<u32>(FAR);
+    for (var j = 0u; j < 4u; j++) {
+      let v = q * 4u + j;
+      if (v >= p.V) { continue; }
+      let bits = scores[row * p.V + v];
+      if (bits != LEAST) { u[j] = u32(min((top - bitcast<f32>(bits)) * steep, f32(FAR))); }
+    }
+    away[row * across + q] = u;
+    mass[row * across + q] = vec4<u32>(mass_at(u.x), mass_at(u.y), mass_at(u.z), mass_at(u.w));
+    closest = min(closest, min(min(u.x, u.y), min(u.z, u.w)));
   }
-  away[q] = u;
-  mass[q] = vec4<u32>(mass_at(u.x), mass_at(u.y), mass_at(u.z), mass_at(u.w));
+  if (LANES > 1u) {
+    // Mesa's llvmpipe leaves workgroup memory as it was.
+    atomicStore(&least[local.y], FAR);
+    workgroupBarrier();
+    atomicMin(&least[local.y], closest);
+    workgroupBarrier();
+    closest = atomicLoad(&least[local.y]);
+  }
+  if (local.x == 0u && inside) { nearest[n] = closest; }
 }

@@ -5,6 +5,7 @@
 
 const D4: u32 = 16u;          // knob: head_dim / 4, LANES at most
 const LIVE: bool = true;      // knob: past is pos[0], not p.past
+const WINDOW: u32 = 0u;       // knob: keys a row sees at most; 0 for no limit
 const KEYS: u32 = 64u;        // knob: keys of a chunk, as in sdpa_split
 const LANES: u32 = 128u;      // knob: invocations per workgroup
 
@@ -41,11 +42,17 @@ fn main(
   let part = lane / D4;
   var past = p.past;
   if (LIVE) { past = u32(pos[0]); }
-  let chunks = (past + row / p.heads % p.S) / KEYS + 1u;  // that hold a key the row sees
+  let last = past + row / p.heads % p.S;
+  let skipped = select(0u, past + 1u - min(past + 1u, WINDOW), WINDOW > 0u);
+  let chunks = (last - skipped) / KEYS + 1u;  // that hold a key the row sees, and earlier rows'
   let first = row * p.chunks;
 
   var greatest = LEAST;
-  for (var c = 0u; c < chunks; c++) { greatest = max(greatest, stats[first + c].x); }
+  for (var c = lane; c < chunks; c += LANES) { greatest = max(greatest, stats[first + c].x); }
+  totals[lane] = greatest;
+  workgroupBarrier();
+  for (var c = 0u; c < min(chunks, LANES); c++) { greatest = max(greatest, totals[c]); }
+  workgroupBarrier();
   var sum = vec4<f32>(0.0);
   var total = 0.0;
   if (part < PARTS) {

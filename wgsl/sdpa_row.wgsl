@@ -9,6 +9,7 @@ const HALF: bool = false;     // knob: k and v hold f16 pairs, not f32
 const LIVE: bool = false;     // knob: past is pos[0], not p.past
 const CAUSAL: bool = false;   // knob: row s sees keys 0 … past + s, not all
 const MASK: bool = false;     // knob: add mask to the scores
+const WINDOW: u32 = 0u;       // knob: with CAUSAL, keys a row sees at most; 0 for no limit
 const ROWS: u32 = 4u;         // knob: query rows an invocation owns; keep ROWS · D4 at 64 or less
 const WIDTH: u32 = 16u;       // knob: invocations per workgroup
 
@@ -57,6 +58,12 @@ fn seen(s: u32, past: u32) -> u32 {
   return p.keys;
 }
 
+// How many of the first keys the query row at position s does not see.
+fn unseen(s: u32, past: u32) -> u32 {
+  if (WINDOW == 0u) { return 0u; }
+  return past + s + 1u - min(past + s + 1u, WINDOW);
+}
+
 @compute @workgroup_size(WIDTH)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -81,7 +88,7 @@ fn main(
   var greatest: array<f32, ROWS>;
   var sum: array<f32, ROWS>;
   for (var r = 0u; r < rows; r++) { greatest[r] = LEAST; }
-  for (var k0 = 0u; k0 < end; k0 += 4u) {
+  for (var k0 = unseen(s0, past); k0 < end; k0 += 4u) {
     // Past the end: the last key again, which weighs nothing.
     let ahead = k0 + vec4<u32>(0u, 1u, 2u, 3u);
     let key = min(ahead, vec4<u32>(end - 1u));
@@ -100,7 +107,8 @@ fn main(
         let m = biases + (s0 + r) * p.m_s + key * p.m_k;
         score += vec4<f32>(mask[m.x], mask[m.y], mask[m.z], mask[m.w]);
       }
-      let sees = ahead < vec4<u32>(seen(s0 + r, past));
+      let before = ahead < vec4<u32>(unseen(s0 + r, past));
+      let sees = (ahead < vec4<u32>(seen(s0 + r, past))) & !before;
       let most = select(vec4<f32>(LEAST), score, sees);
       let largest = max(greatest[r], max(max(most.x, most.y), max(most.z, most.w)));
       weight[r] = select(vec4<f32>(0.0), exp(score - largest), sees);

@@ -12,6 +12,7 @@ const HALF: bool = false;     // knob: k and v hold f16 pairs, not f32
 const LIVE: bool = false;     // knob: past is pos[0], not p.past
 const CAUSAL: bool = false;   // knob: row s sees keys 0 … past + s, not all
 const MASK: bool = false;     // knob: add mask to the scores
+const WINDOW: u32 = 0u;       // knob: with CAUSAL, keys a row sees at most; 0 for no limit
 const TALL: u32 = 8u;         // knob: query rows a workgroup owns / 4; 8 at most
 
 struct Params {
@@ -73,6 +74,12 @@ fn seen(s: u32, past: u32) -> u32 {
   return p.keys;
 }
 
+// How many of the first keys the query row at position s does not see.
+fn unseen(s: u32, past: u32) -> u32 {
+  if (WINDOW == 0u) { return 0u; }
+  return past + s + 1u - min(past + s + 1u, WINDOW);
+}
+
 // Past an edge: the last row or key again, which nobody stores or weighs; past head_dim: zeros.
 fn load_tiles(r0: u32, k0: u32, d0: u32, b: u32, head: u32, lane: u32) {
   for (var i = lane; i < STEP * ROWS; i += 16u * TALL) {
@@ -113,12 +120,14 @@ fn main(
   let row = min(r0 + local.y + TALL * vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(rows - 1u));
   let s = row / p.group;
   let ends = vec4<u32>(seen(s.x, past), seen(s.y, past), seen(s.z, past), seen(s.w, past));
+  let starts =
+    vec4<u32>(unseen(s.x, past), unseen(s.y, past), unseen(s.z, past), unseen(s.w, past));
   let biases = b * p.m_b + (head * p.group + row % p.group) * p.m_h + s * p.m_s;
 
   var acc: array<mat4x4<f32>, COLUMNS>;  // a column of the matrix for each of the four rows
   var greatest = vec4<f32>(LEAST);
   var sum = vec4<f32>(0.0);
-  for (var k0 = 0u; k0 < end; k0 += KEYS) {
+  for (var k0 = unseen(r0 / p.group, past); k0 < end; k0 += KEYS) {
     var near = vec4<f32>(0.0);  // scores of the key x
     var far = vec4<f32>(0.0);   // and of the key x + 16
     for (var d0 = 0u; d0 < D4; d0 += STEP) {
@@ -144,15 +153,17 @@ fn main(
       far += vec4<f32>(mask[n.x], mask[n.y], mask[n.z], mask[n.w]);
     }
     let own = local.y * KEYS + local.x;
-    weights[own] = select(vec4<f32>(LEAST), near, vec4<u32>(key) < ends);
-    weights[own + 16u] = select(vec4<f32>(LEAST), far, vec4<u32>(key + 16u) < ends);
+    let sees_near = (vec4<u32>(key) < ends) & (vec4<u32>(key) >= starts);
+    let sees_far = (vec4<u32>(key + 16u) < ends) & (vec4<u32>(key + 16u) >= starts);
+    weights[own] = select(vec4<f32>(LEAST), near, sees_near);
+    weights[own + 16u] = select(vec4<f32>(LEAST), far, sees_far);
     workgroupBarrier();
     var largest = greatest;
     for (var j = 0u; j < KEYS; j++) { largest = max(largest, weights[local.y * KEYS + j]); }
     workgroupBarrier();
     let none = vec4<f32>(0.0);
-    weights[own] = select(none, exp(near - largest), vec4<u32>(key) < ends);
-    weights[own + 16u] = select(none, exp(far - largest), vec4<u32>(key + 16u) < ends);
+    weights[own] = select(none, exp(near - largest), sees_near);
+    weights[own + 16u] = select(none, exp(far - largest), sees_far);
     workgroupBarrier();
 
     let shrink = exp(greatest - largest);

@@ -106,7 +106,8 @@ def embed(file: TextIO, query: str, top: int, model: str, native: bool) -> None:
         bar = progress.add_task("starting", total=None)
 
         def update(stage: str, done: int, total: int) -> None:
-            progress.update(bar, description=stage, completed=done, total=total)
+            if stage != "tensors":  # the bytes, told right after, say more
+                progress.update(bar, description=stage, completed=done, total=total)
 
         work = _rank_natively if native else _rank_in_page
         found = drive(work(model, job, update))

@@ -11,11 +11,14 @@ from numpy.typing import ArrayLike
 from .dim import Env, Expr, Sym, value
 from .errors import ShapeError
 from .graph import Graph, check_limits
-from .op import Array, Tensor, buffer_of
+from .op import Array, Tensor, buffer_of, overwritten
 
 
-def compute(tensor: Tensor, values: Mapping[int, Array], env: Env) -> Array:
-    """Run one op's reference on the arrays of its operands, symbolic attributes made ints."""
+def compute(tensor: Tensor, values: dict[int, Array], env: Env) -> Array:
+    """Run one op's reference on the arrays of its operands, symbolic attributes made ints.
+
+    The new contents of what the op updates replace the old ones in `values`.
+    """
 
     def concrete(a: Any) -> Any:
         if isinstance(a, Tensor):
@@ -29,6 +32,11 @@ def compute(tensor: Tensor, values: Mapping[int, Array], env: Env) -> Array:
     given = tensor.op.signature.bind(*tensor.args, **tensor.kwargs)
     kwargs = {k: concrete(v) for k, v in given.kwargs.items()}
     result = tensor.op.reference(*map(concrete, given.args), **kwargs)
+    if tensor.op.updates:
+        result, *contents = result
+        for i, array in zip(tensor.op.updates, contents, strict=True):
+            for t in (tensor.args[i], buffer_of(tensor.args[i])):
+                values[id(t)] = np.asarray(array, t.dtype).reshape(values[id(t)].shape)
     return np.asarray(result, tensor.dtype)
 
 
@@ -62,10 +70,12 @@ def advance(
     for t in graph.nodes():
         if t.op:
             values[id(t)] = compute(t, values, env)
-            if (leaf := buffer_of(t)).role == "state" and t.op.writes is not None:
-                states[leaf.name] = values[id(t)].reshape(leaf.spec.at({}))
+            for leaf in overwritten(t):
+                if leaf.role == "state":
+                    array = values[id(t if t.op.writes is not None else leaf)]
+                    states[leaf.name] = array.reshape(leaf.spec.at({}))
             if t.op.becomes:
-                scalars[leaf.name] = value(t.op.becomes(*t.args, **t.kwargs), env)
+                scalars[buffer_of(t).name] = value(t.op.becomes(*t.args, **t.kwargs), env)
         elif t.role == "scalar":
             values[id(t)] = np.array([value(t.dim, env)], np.int32)
         elif t.role == "constant" and t.name not in held:

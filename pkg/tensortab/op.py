@@ -124,22 +124,30 @@ class Op(Generic[P]):
     result lies in its first operand's buffer.
 
     An op may write one of its operands: `writes` is that operand's position, the result is its
-    new contents in the same buffer, and whoever wants the old ones has to come before. `limit`
+    new contents in the same buffer, and whoever wants the old ones has to come before. `updates`
+    are positions of operands it writes beside a result of its own: `reference` then gives the
+    result and each one's new contents, which the op `after` shows to others. `limit`
     gives (value, most, what) for what only live values can break. `becomes` is the live value of
     a scalar that the op writes.
     """
 
     name: str
     shape: Callable[P, Spec]
-    reference: Callable[..., Array]
+    reference: Callable[..., Any]  # an Array; a tuple of them where there are updates
     lower: Callable[Concatenate[Target, Tensor, P], Sequence[Dispatch]] | None
     writes: int | None = None
+    updates: tuple[int, ...] = ()
     limit: Callable[P, Limit] | None = None
     becomes: Callable[P, Dim] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         spec = self.shape(*args, **kwargs)
         return Tensor(spec, op=self, args=args, kwargs=kwargs)
+
+    def lowered(self, target: Target, *args: Any, **kwargs: Any) -> Sequence[Dispatch]:
+        """What an op made of others runs of this one: its dispatches, the output tensor first."""
+        assert self.lower
+        return self.lower(target, *args, **kwargs)
 
     @property
     def signature(self) -> inspect.Signature:
@@ -151,3 +159,11 @@ def buffer_of(t: Tensor) -> Tensor:
     while t.op and (t.op.lower is None or t.op.writes is not None):
         t = t.args[t.op.writes or 0]
     return t
+
+
+def overwritten(t: Tensor) -> list[Tensor]:
+    """The tensors whose buffers the op of `t` writes in place."""
+    if not t.op:
+        return []
+    written = () if t.op.writes is None else (t.op.writes,)
+    return [buffer_of(t.args[i]) for i in (*written, *t.op.updates)]

@@ -18,7 +18,7 @@ from .dim import Dim, Env, Expr, Sym, symbols, value
 from .errors import ShapeError
 from .graph import Graph
 from .kernel import UNIFORM_ALIGNMENT, Kernel
-from .op import Dispatch, Grid, Spec, Tensor, buffer_of
+from .op import Dispatch, Grid, Spec, Tensor, buffer_of, overwritten
 from .target import Target
 
 Role = Literal["input", "constant", "state", "scalar", "output", "work"]
@@ -170,19 +170,18 @@ class _Planner:
 
     def _check_order(self, t: Tensor) -> None:
         """Refuse to read what was overwritten; note what is overwritten from here on."""
-        for a in t.inputs:
+        for a in t.inputs if t.op and t.op.lower else ():  # a view reads nothing
             self._check_version(repr(t), a)
-        if t.op and t.op.writes is not None:
-            leaf = buffer_of(t)
-            self.written[id(leaf)] = t
-            if t.op.becomes:
-                self.advances[leaf.name] = t.op.becomes(*t.args, **t.kwargs)
+        self.written.update((id(leaf), t) for leaf in overwritten(t))
+        if t.op and t.op.becomes:
+            self.advances[buffer_of(t).name] = t.op.becomes(*t.args, **t.kwargs)
 
     def _version(self, t: Tensor) -> Tensor | None:
         """The write whose result `t` shows; None for the buffer as it was made."""
+        leaf = buffer_of(t)
         while t.op and t.op.lower is None:
-            t = t.inputs[0]
-        return t if t.op and t.op.writes is not None else None
+            t = t.inputs[-1]  # a view's one operand; of `after` the op that wrote
+        return t if any(leaf is written for written in overwritten(t)) else None
 
     def _new(self, spec: Spec, role: Role, name: str = "") -> int:
         self.sizes.append(allocated(spec.nbytes))
@@ -240,6 +239,20 @@ class _Planner:
             self.uniforms[key] = self.uniform_bytes, size
             self.uniform_bytes += round_up(size, UNIFORM_ALIGNMENT)
         return self.uniforms[key]
+
+
+def check_steps(made: Plan, graph: Graph) -> None:
+    """Several steps in one submission: what moves between them must be known to the GPU."""
+    moving = made.advances.keys()
+    for step in made.steps:
+        if found := moving & step.uniform_symbols:
+            raise ShapeError(
+                f"{step.label}: its uniform depends on {', '.join(found)}, which moves from"
+                " step to step; only what kernels read from the scalar's buffer can"
+            )
+    for name, t in graph.scalars.items():
+        if name not in moving and moving & {s.name for s in symbols(t.dim)}:
+            raise ShapeError(f"the scalar {name} would have to be written between steps")
 
 
 def largest(graph: Graph) -> dict[str, int]:

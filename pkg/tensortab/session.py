@@ -19,27 +19,18 @@ import sys
 import warnings
 from collections.abc import Awaitable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .device import (
-    Backend,
-    Buffer,
-    Bytes,
-    Layout,
-    Pipeline,
-    Read,
-    Recording,
-    Run,
-    Workgroups,
-    Write,
-)
-from .dim import symbols, value
-from .errors import ShapeError
+from .device import TIMED, Backend, Buffer, Bytes, Layout, Read, Recording, Run, Workgroups, Write
+from .dim import value
+from .errors import DeviceError, ShapeError
 from .graph import Graph, check_limits
 from .op import Array
-from .plan import Plan, largest
+from .plan import Plan, check_steps, largest
 from .profile import Profile, rows
 from .store import Snapshot, State, Store
 
@@ -75,7 +66,7 @@ class Session:
             raise
         return self
 
-    async def _build(self, compiling: Awaitable[list[Pipeline]]) -> None:
+    async def _build(self, compiling: Awaitable[Any]) -> None:
         """Allocate, write what is known, bind."""
         backend, graph, made, store = self._backend, self.graph, self.plan, self.store
         fresh = {n for n in graph.values if n not in store.held}
@@ -95,10 +86,9 @@ class Session:
             if step.uniform:
                 backend.write(self._buffers[-1], step.pack(self._env), step.uniform[0])
         pipelines = await compiling
-        outputs = {n: slot for n, (slot, _) in made.outputs.items()}
-        layout = Layout(graph, made.leaves, outputs)
-        bound = made.bound(self._env)
-        self._recording = await backend.record(self._buffers, pipelines, bound, layout)
+        layout = Layout(graph, made.leaves, {n: slot for n, (slot, _) in made.outputs.items()})
+        steps = made.bound(self._env)
+        self._recording = await backend.record(self._buffers, pipelines, steps, layout)
         self._held.callback(self._recording.destroy)
 
     def _alloc(self, nbytes: int, label: str, *, uniform: bool = False) -> None:
@@ -161,6 +151,27 @@ class Session:
         run = self._prepare(steps, inputs)
         return self._read(self._recording.submit(run), run)
 
+    def time_steps(
+        self, steps: int, **inputs: ArrayLike
+    ) -> Awaitable[tuple[dict[str, Array], Array]]:
+        """The same, and what each step took on the GPU: int64 [steps], ns by its own clock.
+
+        A step stays the one pass it is: unlike in `profile`, nothing is added between dispatches.
+        """
+        if "timestamp-query" not in self._backend.target.features:
+            raise DeviceError(_NO_CLOCK.format(self._backend.target))
+        if steps > TIMED:
+            raise ShapeError(f"steps is {steps}, expected at most {TIMED} timed in one submission")
+        run = replace(self._prepare(steps, inputs), timed=True)
+        return self._timed(self._recording.submit(run), run)
+
+    async def _timed(
+        self, reading: Awaitable[list[bytes]], run: Run
+    ) -> tuple[dict[str, Array], Array]:
+        *data, stamps = await reading
+        spans = np.frombuffer(stamps, np.int64).reshape(run.times, 2)
+        return self._outputs(data, run), spans[:, 1] - spans[:, 0]
+
     async def profile(self, **inputs: ArrayLike) -> Profile:
         """Run once with every dispatch timed; where the adapter has no clock, say so and run on."""
         run = self._prepare(1, inputs)
@@ -210,23 +221,10 @@ class Session:
                 check_limits(self._limits, last)
             after = last | {n: value(d, last) for n, d in self.plan.advances.items()}
         if steps > 1:
-            self._check_steps()
+            check_steps(self.plan, self.graph)
         for name in self.plan.advances:
             self.graph.check_symint(name, after[name])
         return last, after
-
-    def _check_steps(self) -> None:
-        """Several steps in one submission: what moves between them must be known to the GPU."""
-        moving = self.plan.advances.keys()
-        for step in self.plan.steps:
-            if found := moving & step.uniform_symbols:
-                raise ShapeError(
-                    f"{step.label}: its uniform depends on {', '.join(found)}, which moves from"
-                    " step to step; only what kernels read from the scalar's buffer can"
-                )
-        for name, t in self.graph.scalars.items():
-            if name not in moving and moving & {s.name for s in symbols(t.dim)}:
-                raise ShapeError(f"the scalar {name} would have to be written between steps")
 
     def _scalars(self, env: dict[str, int]) -> list[Write]:
         """The scalars whose buffers hold something else than their values."""

@@ -31,12 +31,13 @@ def in_torch(tensors: dict[str, np.ndarray], ids: Sequence[int]) -> np.ndarray:
     return logits({n: torch.from_numpy(t) for n, t in tensors.items()}, CONFIG, ids).numpy()
 
 
-def graphs(recipe: Recipe, cache: str = "float32", *, scores: bool = True) -> list[tt.Graph]:
-    """Prompt and decode, their constants filled."""
+def graphs(recipe: Recipe, cache: str = "float32") -> list[tt.Graph]:
+    """Prompt, decode and scores, their constants filled."""
     values, _ = weights(recipe)
     found = []
-    for rows, fed in ((tt.Sym("rows", 16, min=1), True), (1, False)):
-        graph, _ = decoder.build(CONFIG, recipe, rows=rows, fed=fed, cache=cache, logits=scores)
+    many = tt.Sym("rows", 16, min=1)
+    for rows, kind in ((many, {"fed": True}), (1, {}), (many, {"scores": True})):
+        graph, _ = decoder.build(CONFIG, recipe, rows=rows, cache=cache, **kind)
         graph.values |= values
         found.append(graph)
     return found
@@ -67,18 +68,39 @@ def test_logits_and_greedy_tokens_agree_with_torch(native: harness.Native, recip
     async def work() -> None:
         prompt = await native.device.compile(made[0])
         decode = await native.device.compile(made[1], share=prompt)
-        ids = list(PROMPT)
         decode.state("sampling").write(tt.ops.Sampling(temperature=0).encode())
         for part in (PROMPT[:3], PROMPT[3:]):  # a prompt in chunks
-            out = await prompt.run(ids=[part])
-        for _ in range(12):
-            want = in_torch(tensors, ids)
-            np.testing.assert_allclose(out["logits"][0], want, atol=2e-4, rtol=1e-3)
-            assert out["token"][0] == want.argmax()
-            ids.append(int(out["token"][0]))
-            out = await decode.run()
+            ids = [*PROMPT, int((await prompt.run(ids=[part]))["token"][0])]
+        ids += [int((await decode.run())["token"][0]) for _ in range(12)]
+
+        scores = await native.device.compile(made[2])  # with caches of its own
+        found = []
+        for part in (ids[:7], ids[7:8], ids[8:]):
+            found.extend((await scores.run(ids=[part]))["logits"])
+        assert scores.get("pos") == len(ids)
+        for end, got in enumerate(found, 1):
+            want = in_torch(tensors, ids[:end])
+            np.testing.assert_allclose(got, want, atol=2e-4, rtol=1e-3)
+            assert end < len(PROMPT) or end == len(ids) or ids[end] == want.argmax()
 
     asyncio.run(work())
+
+
+def test_scores_share_the_caches_and_sample_nothing(native: harness.Native) -> None:
+    made = graphs(Recipe(FLOAT))
+    assert not {"token", "seen", "sampling"} & {*made[2].leaves}
+
+    async def work() -> tuple[np.ndarray, np.ndarray]:
+        prompt = await native.device.compile(made[0])
+        scores = await native.device.compile(made[2], share=prompt)
+        await prompt.run(ids=[PROMPT])
+        after = (await scores.run(ids=[[7, 8]]))["logits"]
+        scores.truncate(pos=0)
+        return after, (await scores.run(ids=[[*PROMPT, 7, 8]]))["logits"]
+
+    after, whole = asyncio.run(work())
+    assert whole.shape == (7, CONFIG.vocab)
+    np.testing.assert_allclose(after, whole[5:], atol=1e-5)
 
 
 IN_TAB = """
@@ -110,7 +132,7 @@ def test_n_steps_are_n_steps_and_a_seed_is_a_seed_everywhere(
 ) -> None:
     import inspect
 
-    made = graphs(Recipe(Format("q4gsw")), "float16", scores=False)
+    made = graphs(Recipe(Format("q4gsw")), "float16")[:2]
 
     async def work(device: tt.Device) -> list[list[int]]:
         return [await generate(device, made, bursts, **s) for bursts, s in RUNS]

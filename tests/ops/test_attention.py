@@ -78,10 +78,13 @@ def on(device: harness.Device, work: object, *args: object) -> list[list[np.ndar
     return pickle.loads(device.call(source, pickle.dumps(args)))
 
 
-def golden(q: np.ndarray, k: np.ndarray, v: np.ndarray, past: int) -> np.ndarray:
+def golden(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, past: int, window: int = 1 << 30
+) -> np.ndarray:
     """Torch's attention of [B, S, heads, D] whose rows are at positions past, past + 1, …."""
     tq, tk, tv = (torch.from_numpy(a).double().transpose(1, 2) for a in (q, k, v))
-    seen = torch.arange(k.shape[1]) <= past + torch.arange(q.shape[1])[:, None]
+    at, key = past + torch.arange(q.shape[1])[:, None], torch.arange(k.shape[1])
+    seen = (key <= at) & (key > at - window)
     attend = torch.nn.functional.scaled_dot_product_attention
     return attend(tq, tk, tv, attn_mask=seen, enable_gqa=True).transpose(1, 2).numpy()
 
@@ -118,9 +121,14 @@ def feeds(a: Arrays, sizes: Sequence[int]) -> list[Feed]:
     ]
 
 
-def goldens(a: Arrays, sizes: Sequence[int]) -> list[np.ndarray]:
+def goldens(a: Arrays, sizes: Sequence[int], **options: int) -> list[np.ndarray]:
     return [
-        golden(x["q"], *(a[n][:, : live["pos"] + x["q"].shape[1]] for n in "kv"), live["pos"])
+        golden(
+            x["q"],
+            *(a[n][:, : live["pos"] + x["q"].shape[1]] for n in "kv"),
+            live["pos"],
+            **options,
+        )
         for live, x in feeds(a, sizes)
     ]
 
@@ -154,6 +162,68 @@ def test_prefill_then_tokens_then_one_at_a_time(
     for rows in [*found, *numpy]:
         for got, want in zip(rows, goldens(a, sizes), strict=True):
             assert_close(got, want, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "d", "size", "window", "sizes"),
+    [
+        (4, 2, 32, 41, 1, (7, 3, 1, 1)),  # only itself
+        (4, 2, 64, 150, 9, (70, 5, 1, 1)),  # rows of a tile, and of a run, that share no key
+        (6, 2, 80, 240, 64, (33, 100, 8, 1)),  # a chunk of keys that begins anywhere
+        (4, 4, 32, 300, 100, (90, 9, 1, 1, 150, 8, 1)),  # up to the window, on it and past it
+        (4, 4, 32, 41, 50, (7, 3, 1)),  # never reached
+    ],
+)
+def test_a_window(
+    device: harness.Device,
+    heads: int,
+    kv_heads: int,
+    d: int,
+    size: int,
+    window: int,
+    sizes: tuple[int, ...],
+) -> None:
+    a = tokens(heads, kv_heads, d, size)
+    build = functools.partial(cached, heads, kv_heads, d, size, rows=max(sizes), window=window)
+    found = on(device, play, [build(strategy=s) for s in STRATEGIES], feeds(a, sizes))
+    numpy = asyncio.run(play(asyncio.run(tt.Device.open("reference")), [build()], feeds(a, sizes)))
+    for rows in [*found, *numpy]:
+        for got, want in zip(rows, goldens(a, sizes, window=window), strict=True):
+            assert_close(got, want, **CLOSE)
+
+
+def test_keys_before_the_window_are_not_walked_over(native: harness.Native) -> None:
+    """A cache that says so: what is read of it before the window is NaN."""
+    g = tt.Graph()
+    q = g.constant("q", np.ones((1, 2, 2, 32), np.float32))
+    k = np.ones((1, 300, 2, 32), np.float32)
+    k[:, :201] = np.nan  # the row at 208 sees 201 … 208
+    caches = [g.constant(n, k) for n in "kv"]
+    for strategy in STRATEGIES:
+        g.output(strategy, tt.ops.attend(q, *caches, 208, window=8, strategy=strategy))
+    for y in native.run(g).values():
+        assert_close(y, np.ones_like(y), **CLOSE)
+
+
+def test_a_window_in_one_submission(device: harness.Device) -> None:
+    """Chunks follow a window that moves on the GPU, over several chunks of keys."""
+    graphs = [generating(s, 220, window=70) for s in STRATEGIES]
+    many = on(device, burst, graphs, (100, 110))
+    numpy = asyncio.run(burst(asyncio.run(tt.Device.open("reference")), graphs[:1], [210]))[0]
+    for bursts in many:
+        assert_close(np.stack(bursts), np.stack(numpy), **CLOSE)
+
+
+def test_what_split_writes_is_as_long_as_the_window() -> None:
+    def steps(window: int | None) -> list[tt.plan.Step]:
+        made = plan(cached(4, 2, 32, 8192, rows=2, window=window), Target("native"))
+        return [s for s in made.steps if s.kernel.name == "sdpa_split"]
+
+    (whole,), (short,) = steps(None), steps(100)
+    live = {"pos": 8000, "rows": 2}
+    assert whole.workgroups(live)[0] == 126, "chunks of 64"
+    assert short.workgroups(live)[0] == 2, "100 keys of the first row, 101 in all"
+    assert short.workgroups(live | {"pos": 30})[0] == 1
 
 
 def test_large_logits(device: harness.Device) -> None:
@@ -195,7 +265,7 @@ def test_sixty_four_steps_of_one_session(device: harness.Device) -> None:
             assert off > 1e-2, f"{why} and step {step} is right all the same (off by {off})"
 
 
-def generating(strategy: str | None, size: int = 80) -> tt.Graph:
+def generating(strategy: str | None, size: int = 80, window: int | None = None) -> tt.Graph:
     """Attention to tokens that pos picks from tables, turned by pos, which advances on the GPU."""
     heads, kv_heads, d = 4, 2, 32
     a = tokens(heads, kv_heads, d, size)
@@ -210,7 +280,8 @@ def generating(strategy: str | None, size: int = 80) -> tt.Graph:
     )
     q, k = (tt.ops.apply_rotary_emb(x, cos, sin, pos) for x in (q, k))
     caches = (g.state(n, (1, size, kv_heads, d)) for n in ("k_cache", "v_cache"))
-    g.output("y", tt.ops.sdpa_with_kv_cache(q, k, v, *caches, pos, strategy=strategy))
+    options = {"strategy": strategy, "window": window}
+    g.output("y", tt.ops.sdpa_with_kv_cache(q, k, v, *caches, pos, **options))
     g.effect(tt.ops.advance(pos))
     return g
 
@@ -388,5 +459,7 @@ def test_operands_that_do_not_fit() -> None:
         tt.ops.sdpa_with_kv_cache(leaf((1, 4, 6, 32)), new, new, cache, cache, 0)
     with pytest.raises(ShapeError, match=r"attend: the caches are int32.*, expected float32 or fl"):
         tt.ops.attend(leaf((1, 5, 6, 32)), *[leaf((1, 9, 2, 32), "int32")] * 2, 0)
+    with pytest.raises(ShapeError, match="attend: window is 0, expected at least 1, the row's own"):
+        tt.ops.attend(leaf((1, 5, 6, 32)), cache, cache, 0, window=0)
     with pytest.raises(ShapeError, match="attend: pos is -1, expected at least 0"):
         tt.ops.attend(leaf((1, 5, 6, 32)), cache, cache, -1)

@@ -11,7 +11,7 @@ from tensortab.errors import ShapeError, UnsupportedError
 from tensortab.quant import q4gsw, q8gsw
 
 OPS = {4: tt.ops.linear_q4gsw, 8: tt.ops.linear_q8gsw}
-STRATEGIES = ["tile", "gemv", "gemv_subgroups", "gemm"]
+STRATEGIES = ["tile", "vector", "gemv", "gemv_subgroups", "gemm"]
 
 
 def operands(
@@ -33,7 +33,7 @@ def build(bits: int = 4, group: int = 32, strategy: str | None = None) -> Any:
 
 
 def needs(device: harness.Device, strategy: str) -> None:
-    if strategy == "gemv_subgroups" and "subgroups" not in device.info.features:
+    if strategy in {"vector", "gemv_subgroups"} and "subgroups" not in device.info.features:
         pytest.skip(f"{device.info} has no subgroups")
 
 
@@ -48,7 +48,7 @@ def test_torch_is_reference(bits: int, half: bool, bias: bool) -> None:
     assert_close(reference(build(bits), a), want, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", [s for s in STRATEGIES if s != "vector"])
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize(
     ("m", "n", "k", "group", "half", "bias"),
@@ -75,6 +75,80 @@ def test_reference_is_device(
     needs(device, strategy)
     a = operands(m, n, k, bits=bits, group=group, half=half, bias=bias)
     assert_agrees(device, build(bits, group, strategy), a, atol=2e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize(
+    ("n", "k", "group", "half", "bias"),
+    [
+        (1, 32, 32, False, False),
+        (2, 64, 32, True, True),
+        (67, 64, 32, True, True),
+        (66, 256, 64, False, True),
+        (70, 384, 128, True, False),
+        (9, 96, 32, False, True),
+        (12, 2592, 32, True, True),  # more than LANES · 16 bytes a column, and no multiple of it
+    ],
+)
+def test_one_row(
+    device: harness.Device, bits: int, n: int, k: int, group: int, half: bool, bias: bool
+) -> None:
+    needs(device, "vector")
+    a = operands(1, n, k, bits=bits, group=group, half=half, bias=bias)
+    assert_agrees(device, build(bits, group, "vector"), a, atol=2e-4, rtol=1e-5)
+
+
+def surrounded(m: int, n: int, k: int, **options: Any) -> tuple[Any, dict[str, np.ndarray]]:
+    """With a norm before, an activation and an addition after, and its operands."""
+    bits, act, strategy = (options.pop(o, None) for o in ("bits", "act", "strategy"))
+    a = operands(m, n, k, bits=bits or 4, half=True, **options)
+    r = np.random.default_rng(7)
+    a["norm"] = r.standard_normal(k, np.float32)
+    a["add"] = r.standard_normal((m, n // 2 if act else n), np.float32)
+
+    def linear(**t: tt.Tensor) -> tt.Tensor:
+        return OPS[bits or 4](**t, group=32, eps=1e-3, offset=0.5, act=act, strategy=strategy)
+
+    return linear, a
+
+
+@pytest.mark.parametrize("act", [None, "silu", "gelu_tanh"])
+def test_torch_is_reference_with_what_surrounds_it(act: str | None) -> None:
+    made, a = surrounded(3, 14, 64, act=act)
+    x, norm, bias, add = (torch.from_numpy(a[n]) for n in ("x", "norm", "bias", "add"))
+    weight = torch.from_numpy(q4gsw.dequantize(a["packed"], a["scales"]))
+    normed = torch.nn.functional.rms_norm(x, (64,), norm + 0.5, 1e-3)
+    y = torch.nn.functional.linear(normed, weight, bias)
+    if act:
+        gate, up = y.chunk(2, -1)
+        acted = torch.nn.functional.silu(gate)
+        if act == "gelu_tanh":
+            acted = torch.nn.functional.gelu(gate, approximate="tanh")
+        y = acted * up
+    assert_close(reference(made, a), (y + add).numpy(), atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("act", [None, "silu", "gelu_tanh"])
+@pytest.mark.parametrize(("m", "n", "k", "bits"), [(1, 2, 32, 4), (1, 68, 2592, 4), (3, 70, 96, 8)])
+def test_what_surrounds_it(
+    device: harness.Device, strategy: str, act: str | None, m: int, n: int, k: int, bits: int
+) -> None:
+    needs(device, strategy)
+    if strategy == "vector":
+        m = 1
+    made, a = surrounded(m, n, k, bits=bits, act=act, strategy=strategy)
+    assert_agrees(device, made, a, atol=5e-4, rtol=2e-5)
+
+
+def test_one_row_is_one_dispatch() -> None:
+    made, a = surrounded(1, 8, 64, act="silu")
+    target = tt.target.Target("native", features=frozenset({"subgroups"}))
+    steps = tt.plan.plan(graph_of(made, a), target).steps
+    assert [s.kernel.name for s in steps] == ["linear_qgsw_vector"]
+    made, a = surrounded(2, 8, 64, act="silu")
+    steps = tt.plan.plan(graph_of(made, a), target).steps
+    assert [s.op for s in steps] == ["linear_q4gsw"] * 4
 
 
 @pytest.mark.parametrize("strategy", ["tile", "gemm"])
@@ -128,6 +202,7 @@ def test_more_workgroups_than_one_dimension_holds(native: harness.Native) -> Non
     [
         (True, True, 1, "linear_qgsw_tile"),
         (True, True, 64, "linear_qgsw_tile"),
+        (False, True, 1, "linear_qgsw_vector"),
         (False, True, 8, "linear_qgsw_gemv"),
         (False, False, 1, "linear_qgsw_gemv"),
         (False, True, 9, "linear_qgsw_gemm"),
@@ -145,7 +220,7 @@ def test_choice_follows_shapes_and_device(
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_fits_the_smallest_adapters(strategy: str) -> None:
-    rows = 16 if "gemv" in strategy else 64
+    rows = {"vector": 1, "gemv": 16, "gemv_subgroups": 16}.get(strategy, 64)
     graph = graph_of(build(strategy=strategy), operands(rows, 8, 32))
     kernel = tt.plan.plan(graph, tt.target.Target("native")).steps[0].kernel
     assert np.prod(kernel.workgroup) <= 256
@@ -153,6 +228,7 @@ def test_fits_the_smallest_adapters(strategy: str) -> None:
     vec4s = {
         "linear_qgsw_gemv": lambda k: k["LANES"] * k["ROWS"],
         "linear_qgsw_gemm": lambda k: 8 * (16 * k["ROWS"] + 64),
+        "linear_qgsw_vector": lambda k: k["LANES"] * 5 // 4,
         "linear_qgsw_tile": lambda _: 0,
     }[kernel.name](kernel)
     assert vec4s * 16 <= 16384
@@ -187,10 +263,28 @@ def test_groups_that_do_not_fit() -> None:
 def test_strategies_there_are_not() -> None:
     with pytest.raises(
         UnsupportedError,
-        match="strategy is 'magic', expected one of tile, gemv_subgroups, gemv, gemm, or None",
+        match="strategy is 'magic', expected one of tile, vector, gemv_subgroups, gemv, gemm",
     ):
         graph_of(build(strategy="magic"), operands(2, 8, 64))
     with pytest.raises(
         UnsupportedError, match=r"strategy 'gemv' takes up to 16 rows, x is float32\[17, 64\]"
     ):
         graph_of(build(strategy="gemv"), operands(17, 8, 64))
+    with pytest.raises(
+        UnsupportedError, match=r"strategy 'vector' takes up to 1 rows, x is float32\[2, 64\]"
+    ):
+        graph_of(build(strategy="vector"), operands(2, 8, 64))
+
+
+@pytest.mark.parametrize(
+    ("n", "change", "message"),
+    [
+        (8, {"norm": np.zeros(63, np.float32)}, r"norm is float32\[63\], expected float32\[64\]"),
+        (8, {"add": np.zeros((2, 8), np.float32)}, r"add is float32\[2, 8\], expected .*\[2, 4\]"),
+        (9, {}, r"act halves y, which is float32\[2, 9\]; expected an even N"),
+    ],
+)  # fmt: skip
+def test_surroundings_that_do_not_fit(n: int, change: dict[str, np.ndarray], message: str) -> None:
+    made, a = surrounded(2, n, 64, act="silu")
+    with pytest.raises(ShapeError, match="linear_q4gsw: " + message):
+        graph_of(made, a | change)

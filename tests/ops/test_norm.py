@@ -99,6 +99,22 @@ def test_eps_is_used(device: harness.Device) -> None:
         assert_agrees(device, lambda x, op=op, **v: op(x, **v, eps=0.5), wide, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (5, D), (2, 1100)])
+def test_weights_stored_as_their_distance_from_one(
+    device: harness.Device, shape: tuple[int, ...]
+) -> None:
+    x = np.random.default_rng(shape).standard_normal(shape, np.float32)
+    arrays = {"x": x, "weight": np.resize(WEIGHT, shape[-1])}
+
+    def build(x: tt.Tensor, weight: tt.Tensor) -> tt.Tensor:
+        return tt.ops.rms_norm(x, weight, offset=1.0)
+
+    a, w = map(torch.from_numpy, arrays.values())
+    want = F.rms_norm(a, a.shape[-1:], 1 + w, eps=1e-6).numpy()
+    assert_close(reference(build, arrays), want, atol=2e-5, rtol=1e-5)
+    assert_agrees(device, build, arrays, atol=1e-5)
+
+
 def test_a_row_of_zeros_has_no_direction(device: harness.Device) -> None:
     x = X.copy()
     x[1] = 0

@@ -17,6 +17,15 @@ LLAMA3 = {
     "original_max_position_embeddings": 8192,
 }
 
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}
+LONGROPE = {
+    "rope_type": "longrope",
+    "factor": 8.0,
+    "original_max_position_embeddings": 64,
+    "short_factor": [1.0, 1.1, 1.2, 1.5],
+    "long_factor": [1.0, 2.0, 4.0, 8.0],
+}
+
 
 def turned(rotary: int, *, interleaved: bool, positions: int = 8200, live: bool = True) -> tt.Graph:
     """x turned from the position on that `at` holds."""
@@ -111,11 +120,79 @@ def test_llama3_frequencies() -> None:
     np.testing.assert_array_equal(tt.ops.rope_frequencies(64, 500000.0, named), scaled)
 
 
+def in_transformers(
+    scaling: dict[str, object], theta: float, head_dim: int, context: int
+) -> tuple[np.ndarray, float]:
+    """Frequencies and attention factor as transformers computes them."""
+    import transformers
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    config = transformers.LlamaConfig(
+        hidden_size=head_dim * 2,
+        num_attention_heads=2,
+        max_position_embeddings=4096,
+        rope_parameters={"rope_theta": theta, **scaling},
+    )
+    inverse, factor = ROPE_INIT_FUNCTIONS[scaling["rope_type"]](config, seq_len=context)
+    return inverse.numpy(), factor
+
+
+@pytest.mark.parametrize("context", [64, 65])
+@pytest.mark.parametrize("change", [{}, {"attention_factor": 1.25}, {"factor": 1.0}])
+@pytest.mark.parametrize(("head_dim", "theta"), [(8, 1e4), (8, 1e6), (8, 30.0)])
+@pytest.mark.parametrize("name", ["linear", "llama3", "yarn", "longrope"])
+def test_scaled_frequencies_are_those_of_transformers(
+    name: str, head_dim: int, theta: float, change: dict[str, object], context: int
+) -> None:
+    linear = {"rope_type": "linear", "factor": 4.0}
+    given = {"linear": linear, "llama3": LLAMA3, "yarn": YARN, "longrope": LONGROPE}[name]
+    if name in ("linear", "llama3"):
+        change = {k: v for k, v in change.items() if k == "factor"}
+    scaling = given | change
+    want, factor = in_transformers(scaling, theta, head_dim, context)
+    got = tt.ops.rope_frequencies(head_dim, theta, scaling, context=context)
+    np.testing.assert_allclose(got, want, rtol=2e-6)
+    assert math.isclose(tt.ops.rope_attention_factor(scaling), factor, rel_tol=1e-6)
+    if name == "longrope":
+        su = {"type": "su", **{k: v for k, v in scaling.items() if k != "rope_type"}}
+        np.testing.assert_array_equal(
+            tt.ops.rope_frequencies(head_dim, theta, su, context=context), got
+        )
+
+
+def test_yarn_has_a_ramp() -> None:
+    plain, scaled = (tt.ops.rope_frequencies(64, 1e6, s) for s in (None, YARN | {"beta_fast": 8}))
+    ratio = plain / scaled
+    assert ratio[0] == 1
+    assert math.isclose(ratio[-1], 4, rel_tol=1e-6)
+    assert ((ratio > 1.01) & (ratio < 3.99)).sum() >= 2
+
+
+def test_the_attention_factor_is_in_the_table() -> None:
+    inverse = tt.ops.rope_frequencies(8)
+    for plain, wide in zip(
+        tt.ops.rope_table(inverse, 9), tt.ops.rope_table(inverse, 9, 1.5), strict=True
+    ):
+        np.testing.assert_allclose(wide, 1.5 * plain, rtol=1e-6)
+
+
 def test_what_is_refused() -> None:
     with pytest.raises(ShapeError, match="head_dim is 7, expected an even number"):
         tt.ops.rope_frequencies(7)
-    with pytest.raises(UnsupportedError, match="rope_type is 'yarn', expected 'default', 'linear'"):
-        tt.ops.rope_frequencies(8, scaling={"rope_type": "yarn", "factor": 2})
+    with pytest.raises(
+        UnsupportedError, match="rope_type is 'dynamic', expected one of default, linear, llama3, "
+    ):
+        tt.ops.rope_frequencies(8, scaling={"rope_type": "dynamic", "factor": 2})
+    with pytest.raises(UnsupportedError, match=r"rope scaling: mscale is 0\.7, expected none"):
+        tt.ops.rope_frequencies(8, scaling=YARN | {"mscale": 0.7})
+    with pytest.raises(UnsupportedError, match="long_factor is 4 numbers, expected 3 numbers, one"):
+        tt.ops.rope_frequencies(6, scaling=LONGROPE | {"short_factor": [1, 1, 1]}, context=65)
+    with pytest.raises(UnsupportedError, match="short_factor is None, expected 4 numbers"):
+        tt.ops.rope_frequencies(8, scaling=LONGROPE | {"short_factor": None})
+    with pytest.raises(
+        UnsupportedError, match=r"short_factor\[1\] is 'a', expected a number above 0"
+    ):
+        tt.ops.rope_frequencies(8, scaling=LONGROPE | {"short_factor": [1, "a", 1, 1]})
     with pytest.raises(UnsupportedError, match="rope scaling: factor is None, expected a number"):
         tt.ops.rope_frequencies(8, scaling={"rope_type": "linear"})
     with pytest.raises(UnsupportedError, match="rope scaling: low_freq_factor is '1', expected"):

@@ -224,6 +224,19 @@ def test_refuses_weights_whose_products_would_leave_float32(quant):
         quant.quantize(np.full((1, 32), np.finfo(np.float32).max, np.float32))
 
 
+@FORMATS
+def test_candidates_keep_the_search_s_sums_to_their_bits(quant):
+    """128 weights that are all the largest, with g's rounding on top."""
+    form = quant.FORMAT
+    d = [c / 8 for c in form.candidates]
+    assert len(d) == 16
+    beyond = max(abs(x) - (form.top if x > 0 else form.top + 1) for x in d) + abs(d[0]) / 1500
+    assert 128 * round(beyond * 2 ** (8 - form.bits // 4)) ** 2 < 2**24
+    g = [round(abs(x) * 2 ** (23 - form.bits) / a) for x in d for a in (2**11, 2**12)]
+    assert max(g) * 2**12 < 2**24
+    assert min(g) > 500
+
+
 def test_search_stays_within_float16():
     weight = np.zeros((1, 32), np.float32)
     weight[0, :2] = [458000, 300000]  # plain scale 65429, and most candidates are beyond 65504

@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 from aiohttp import web
 
-from tensortab.errors import FormatError, SetupError
+from tensortab.errors import FormatError, SetupError, UnsupportedError
 
 DATA = bytes(range(256)) * 3
 WEIGHTS = {"w": np.arange(12, dtype=np.float32).reshape(3, 4), "b": np.array([1, -2], np.int8)}
@@ -132,7 +132,19 @@ async def large(request):
     return web.Response(status=206, body=io.BytesIO(bytes(stop - start)), headers=given)
 
 
-HANDLERS = (ranges, hidden, whole, empty, other, short, cut, missing, model, large)
+async def endless(request):
+    """All of a file too large to be kept, where a range was asked for."""
+    response = web.StreamResponse(headers=ANY | {"Content-Length": str(300 << 20)})
+    await response.prepare(request)
+    try:
+        for _ in range(300):
+            await response.write(bytes(1 << 20))
+    except ConnectionError:
+        pass  # the page wants no more
+    return response
+
+
+HANDLERS = (ranges, hidden, whole, empty, other, short, cut, missing, model, large, endless)
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +203,11 @@ def test_what_the_gpu_gets_stays_out_of_the_heap(chrome, site):
         ("cut", SetupError, r"/cut: "),
         ("missing", SetupError, r"/missing: the server answered 404, expected 206 or 200"),
         ("nowhere", SetupError, r"/nowhere: .*fetch"),
+        (
+            "endless",
+            UnsupportedError,
+            r"sends all 314572800 bytes .* at most 268435456 of one with",
+        ),
         ("ranges", FormatError, r"bytes 8 to 769 were asked for, of a file of 768 bytes"),
     ],
 )
@@ -198,6 +215,33 @@ def test_refuses(chrome, site, kind, error, message):
     end = 769 if kind == "ranges" else 16
     with pytest.raises(error, match=message):
         read(chrome, f"{site}/{kind}", (8, end))
+
+
+RELEASE = """
+import json
+import js
+from tensortab.weights import open_source
+from tensortab.weights.source import release
+from pyodide.ffi import to_js
+
+async def main(payload):
+    open("/tmp/r", "wb").write(bytes(range(16)))
+    blob = js.Blob.new(to_js([to_js(bytes(range(16)))]))
+    left = []
+    for address in (json.loads(payload), "/tmp/r", bytes(range(16)), blob):
+        source = open_source(address)
+        first = await source.foreign(0, 8)
+        release(first)
+        again = await source.foreign(0, 8)
+        left.append([first.length, list(again.to_bytes())])
+    return json.dumps(left).encode()
+"""
+
+
+@pytest.mark.parametrize("kind", ["ranges", "whole"])
+def test_what_is_released_is_gone_and_can_be_read_again(chrome, site, kind):
+    left = json.loads(chrome.call(RELEASE, json.dumps(f"{site}/{kind}").encode()))
+    assert left == [[0, [*range(8)]]] * 4
 
 
 def test_no_such_file(chrome):

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from tensortab.errors import FormatError, SetupError
-from tensortab.weights import open_source
+from tensortab.errors import FormatError, NotFoundError, SetupError, UnsupportedError
+from tensortab.weights import open_source, source
 
 DATA = bytes(range(256)) * 3
 
@@ -86,7 +86,7 @@ def test_an_empty_file(tmp_path):
 
 
 def test_no_such_file(tmp_path):
-    with pytest.raises(SetupError, match="absent: No such file"):
+    with pytest.raises(NotFoundError, match="absent: No such file"):
         asyncio.run(open_source(tmp_path / "absent").size())
 
 
@@ -111,6 +111,17 @@ def test_a_server_without_ranges_is_asked_once():
 
     assert from_server(whole, (0, 8), (700, 768)) == ([DATA[:8], DATA[700:]], len(DATA))
     assert asked == ["bytes=0-0"]
+
+
+def test_a_large_file_without_ranges(monkeypatch):
+    monkeypatch.setattr(source, "WHOLE", len(DATA) - 1)
+
+    async def whole(_):
+        return web.Response(body=DATA)
+
+    message = "sends all 768 bytes where a range was asked for, expected at most 767 of one without"
+    with pytest.raises(UnsupportedError, match=message):
+        from_server(whole, (0, 8))
 
 
 def test_an_empty_url():
@@ -165,10 +176,12 @@ def test_a_body_cut_off():
         from_server(cut, (8, 16))
 
 
-@pytest.mark.parametrize("status", [403, 404, 500])
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
 def test_an_error_status(status):
-    with pytest.raises(SetupError, match=f"/w: the server answered {status}, expected 206 or 200"):
+    message = f"/w: the server answered {status}, expected 206 or 200"
+    with pytest.raises(SetupError, match=message) as told:
         from_server(answer(b"no", "", status), (0, 8))
+    assert isinstance(told.value, NotFoundError) == (status in (403, 404))
 
 
 def test_no_server():

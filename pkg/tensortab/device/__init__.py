@@ -68,6 +68,7 @@ class Run:
     reads: Sequence[Read]  # after each of the times
     times: int
     env: Mapping[str, int]  # the live sizes all this was made for
+    timed: bool = False  # note when each of the times began and ended
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ class Recording(Protocol):
         """Put everything on its way, in one submission, before this returns.
 
         Awaiting the result gives for each read its bytes after each of the times, one after the
-        other. Several submissions may be awaited late.
+        other, and last of all for a timed run the `Span` of each of the times, as uint64 pairs.
+        Several submissions may be awaited late.
         """
 
     def profile(self, run: Run) -> Awaitable[tuple[list[Span], list[bytes]]]:
@@ -145,11 +147,12 @@ def allocated(nbytes: int) -> int:
 def split_reads(data: bytes, run: Run) -> list[bytes]:
     """What was read back (each read's of all times in a row, padded to 4), read by read."""
     sizes = [round_up(r.nbytes, 4) for r in run.reads]
-    starts = accumulate((run.times * size for size in sizes), initial=0)
-    return [
+    *starts, end = accumulate((run.times * size for size in sizes), initial=0)
+    found = [
         b"".join(data[at + i * size : at + i * size + r.nbytes] for i in range(run.times))
-        for at, size, r in zip(starts, sizes, run.reads, strict=False)
+        for at, size, r in zip(starts, sizes, run.reads, strict=True)
     ]
+    return [*found, data[end:]] if run.timed else found
 
 
 def check_size(target: Target, nbytes: int, label: str) -> None:

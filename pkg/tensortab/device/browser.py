@@ -231,6 +231,7 @@ def _packed(run: Run) -> tuple[Any, str]:
         "grids": run.grids,
         "reads": [(r.slot, r.nbytes) for r in run.reads],
         "times": run.times,
+        "timed": run.timed,
     }
     # A string crosses for nothing; a list of tuples would be a proxy for each.
     return to_js(b"".join(w.data for w in run.writes)), json.dumps(places)

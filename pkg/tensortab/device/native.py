@@ -172,13 +172,16 @@ class NativeRecording:
         self._apply(run)
         encoder = self._gpu.create_command_encoder()
         sources = [(self._buffers[r.slot], r.nbytes) for r in run.reads]
-        back = _Readback(self._gpu, sources, run.times)
+        clock = _Clock(self._gpu, run.times) if run.timed else None
+        back = _Readback(self._gpu, sources, run.times, clock.nbytes if clock else 0)
         for time in range(run.times):
-            sweep = encoder.begin_compute_pass()
+            sweep = encoder.begin_compute_pass(timestamp_writes=clock and clock.around(time))
             for step in range(len(self._steps)):
                 self._dispatch(sweep, step)
             sweep.end()
             back.copy(encoder, time)
+        if clock:
+            back.copy_last(encoder, clock.resolve(encoder))
         self._finish(encoder)
         return self._result(back, run)
 
@@ -189,22 +192,13 @@ class NativeRecording:
         self._apply(run)
         encoder = self._gpu.create_command_encoder()
         count = len(self._steps)
-        usage = wgpu.BufferUsage.QUERY_RESOLVE | wgpu.BufferUsage.COPY_SRC
-        stamps = self._gpu.create_buffer(size=max(16 * count, 16), usage=usage)
-        for first in range(0, count, TIMED):
-            part = range(first, min(first + TIMED, count))
-            queries = self._gpu.create_query_set(type="timestamp", count=2 * len(part))
-            for i, step in enumerate(part):
-                writes = {
-                    "query_set": queries,
-                    "beginning_of_pass_write_index": 2 * i,
-                    "end_of_pass_write_index": 2 * i + 1,
-                }
-                timed = encoder.begin_compute_pass(timestamp_writes=writes)
-                self._dispatch(timed, step)
-                timed.end()
-            encoder.resolve_query_set(queries, 0, 2 * len(part), stamps, 16 * first)
-        sources = [(stamps, 16 * count), *((self._buffers[r.slot], r.nbytes) for r in run.reads)]
+        clock = _Clock(self._gpu, count)
+        for step in range(count):
+            timed = encoder.begin_compute_pass(timestamp_writes=clock.around(step))
+            self._dispatch(timed, step)
+            timed.end()
+        sources = [(self._buffers[r.slot], r.nbytes) for r in run.reads]
+        sources.insert(0, (clock.resolve(encoder), clock.nbytes))
         back = _Readback(self._gpu, sources, 1)
         back.copy(encoder, 0)
         self._finish(encoder)
@@ -235,13 +229,42 @@ class NativeRecording:
         self._steps.clear()
 
 
+class _Clock:
+    """Timestamps at both ends of passes, numbered from 0."""
+
+    def __init__(self, gpu: Any, passes: int) -> None:
+        parts = [min(TIMED, passes - first) for first in range(0, passes, TIMED)]
+        self._sets = [gpu.create_query_set(type="timestamp", count=2 * n) for n in parts]
+        self._parts = parts
+        usage = wgpu.BufferUsage.QUERY_RESOLVE | wgpu.BufferUsage.COPY_SRC
+        self.nbytes = 16 * passes
+        self._stamps = gpu.create_buffer(size=max(self.nbytes, 16), usage=usage)
+
+    def around(self, index: int) -> dict[str, Any]:
+        """What begin_compute_pass wants to hear."""
+        return {
+            "query_set": self._sets[index // TIMED],
+            "beginning_of_pass_write_index": index % TIMED * 2,
+            "end_of_pass_write_index": index % TIMED * 2 + 1,
+        }
+
+    def resolve(self, encoder: Any) -> Buffer:
+        """Where the timestamps will lie, two uint64 a pass."""
+        for i, (queries, count) in enumerate(zip(self._sets, self._parts, strict=True)):
+            encoder.resolve_query_set(queries, 0, 2 * count, self._stamps, 16 * TIMED * i)
+        return self._stamps
+
+
 class _Readback:
     """A staging buffer: each source's bytes of all times in a row, padded to 4."""
 
-    def __init__(self, gpu: Any, sources: Sequence[tuple[Buffer, int]], times: int) -> None:
+    def __init__(
+        self, gpu: Any, sources: Sequence[tuple[Buffer, int]], times: int, more: int = 0
+    ) -> None:
         self._sources = [(b, round_up(n, 4)) for b, n in sources if n]
         self._times = times
-        self._size = times * sum(n for _, n in self._sources)
+        self._more = more  # bytes at the end
+        self._size = times * sum(n for _, n in self._sources) + more
         usage = wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST
         self._staging = gpu.create_buffer(size=max(self._size, 4), usage=usage)
 
@@ -251,6 +274,11 @@ class _Readback:
         for source, size in self._sources:
             encoder.copy_buffer_to_buffer(source, 0, self._staging, to + time * size, size)
             to += self._times * size
+
+    def copy_last(self, encoder: Any, source: Buffer) -> None:
+        """Encode the copy of what comes once, at the end."""
+        at = self._size - self._more
+        encoder.copy_buffer_to_buffer(source, 0, self._staging, at, self._more)
 
     def read(self) -> bytes:
         """Wait for the GPU, and free the buffer."""

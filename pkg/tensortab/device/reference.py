@@ -19,6 +19,8 @@ from ..op import Array, Spec
 from ..target import Target
 from . import Bound, Buffer, Bytes, Layout, Pipeline, Recording, Run, Span, allocated
 
+_NO_CLOCK = "numpy has no GPU clock (the feature timestamp-query)"
+
 
 class ReferenceBackend:
     """numpy."""
@@ -65,6 +67,8 @@ class ReferenceRecording:
         self._layout = layout
 
     def submit(self, run: Run) -> Awaitable[list[bytes]]:
+        if run.timed:
+            raise DeviceError(_NO_CLOCK)
         for w in run.writes:
             self._buffers[w.slot][w.offset : w.offset + len(w.data)] = np.frombuffer(
                 w.data, np.uint8
@@ -77,7 +81,7 @@ class ReferenceRecording:
         return _ready([b"".join(rows) for rows in found])
 
     def profile(self, run: Run) -> Awaitable[tuple[list[Span], list[bytes]]]:  # noqa: ARG002
-        raise DeviceError("numpy has no GPU clock (the feature timestamp-query)")
+        raise DeviceError(_NO_CLOCK)
 
     def _step(self, env: dict[str, int]) -> None:
         graph, places = self._layout.graph, self._layout.leaves

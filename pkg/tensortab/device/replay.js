@@ -67,24 +67,30 @@ class Recording {
   }
 
   // places is JSON, {writes: [[slot, offset, bytes], …] into `payload`, grids: [[step, [x, y, z]], …],
-  // reads: [[slot, bytes], …], times}. Everything is submitted when this returns; it resolves to the
-  // bytes read, each read's of all times one after the other, each padded to 4.
+  // reads: [[slot, bytes], …], times, timed}. Everything is submitted when this returns; it resolves
+  // to the bytes read, each read's of all times one after the other, each padded to 4, and where
+  // timed to two u64 of nanoseconds for each of the times, when it began and ended.
   run(payload, places) {
-    const { reads, times } = this.#apply(payload, places);
+    const { reads, times, timed } = this.#apply(payload, places);
     const encoder = this.gpu.createCommandEncoder();
-    const back = this.#readback(reads, times);
+    const back = this.#readback(reads, times, timed ? 16 * times : 0);
+    const querySet = timed && this.gpu.createQuerySet({ type: "timestamp", count: 2 * times });
     for (let time = 0; time < times; time++) {
-      const pass = encoder.beginComputePass();
+      const pass = encoder.beginComputePass(timed ? { timestampWrites: stamp(querySet, time) } : {});
       for (const step of this.steps) dispatch(pass, step);
       pass.end();
       back.copy(encoder, time);
     }
-    return this.#finish(encoder, back.staging, back.size);
+    if (!timed) return this.#finish(encoder, back.staging, back.size);
+    const stamps = this.gpu.createBuffer({ size: 16 * times, usage: QUERY_RESOLVE | COPY_SRC });
+    encoder.resolveQuerySet(querySet, 0, 2 * times, stamps, 0);
+    encoder.copyBufferToBuffer(stamps, 0, back.staging, back.size - 16 * times, 16 * times);
+    return this.#finish(encoder, back.staging, back.size, [querySet, stamps]);
   }
 
   // The same once, a timed pass for every dispatch; the bytes begin with two u64 of nanoseconds for
   // each. `chunk` dispatches share a query set, which WebGPU limits to 4096 queries.
-  async profile(payload, places, chunk) {
+  profile(payload, places, chunk) {
     const { gpu, steps } = this;
     const { reads } = this.#apply(payload, places);
     const encoder = gpu.createCommandEncoder();
@@ -95,8 +101,7 @@ class Recording {
       const querySet = gpu.createQuerySet({ type: "timestamp", count: 2 * part.length });
       sets.push(querySet);
       part.forEach((step, i) => {
-        const timestampWrites = { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
-        const pass = encoder.beginComputePass({ label: step.label, timestampWrites });
+        const pass = encoder.beginComputePass({ label: step.label, timestampWrites: stamp(querySet, i) });
         dispatch(pass, step);
         pass.end();
       });
@@ -104,28 +109,25 @@ class Recording {
     }
     const back = this.#readback([[stamps, 16 * steps.length], ...reads], 1);
     back.copy(encoder, 0);
-    try {
-      return await this.#finish(encoder, back.staging, back.size);
-    } finally {
-      for (const used of [...sets, stamps]) used.destroy();
-    }
+    return this.#finish(encoder, back.staging, back.size, [...sets, stamps]);
   }
 
   #apply(payload, places) {
     const { gpu, buffers, steps } = this;
-    const { writes, grids, reads, times } = JSON.parse(places);
+    const { writes, grids, reads, times, timed } = JSON.parse(places);
     let at = 0;
     for (const [slot, offset, bytes] of writes) {
       write(gpu, buffers[slot], offset, payload.subarray(at, at + bytes));
       at += bytes;
     }
     for (const [step, grid] of grids) steps[step].grid = grid;
-    return { reads: reads.map(([slot, bytes]) => [buffers[slot], bytes]), times };
+    return { reads: reads.map(([slot, bytes]) => [buffers[slot], bytes]), times, timed };
   }
 
-  #readback(reads, times) {
+  // A staging buffer for `times` times what is read, and for `more` bytes at its end.
+  #readback(reads, times, more = 0) {
     const padded = reads.map(([buffer, bytes]) => [buffer, (bytes + 3) & ~3]).filter(([, bytes]) => bytes);
-    const size = times * padded.reduce((sum, [, bytes]) => sum + bytes, 0);
+    const size = times * padded.reduce((sum, [, bytes]) => sum + bytes, 0) + more;
     const staging = size ? this.#stage(size) : null;
     const copy = (encoder, time) => {
       let to = 0;
@@ -137,8 +139,9 @@ class Recording {
     return { staging, size, copy };
   }
 
-  async #finish(encoder, staging, size) {
+  async #finish(encoder, staging, size, used = []) {
     this.gpu.queue.submit([encoder.finish()]);
+    for (const once of used) once.destroy();  // when the GPU is done with it
     if (!size) return new Uint8Array(0);
     await staging.mapAsync(1, 0, size);
     const result = new Uint8Array(staging.getMappedRange(0, size).slice());
@@ -159,6 +162,11 @@ class Recording {
     for (const buffer of this.idle) buffer.destroy();
     this.idle = [];
   }
+}
+
+// The timestamps at both ends of the pass number `i` of a query set.
+function stamp(querySet, i) {
+  return { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
 }
 
 function dispatch(pass, { pipeline, group, grid }) {

@@ -19,7 +19,16 @@ import numpy as np
 from ..dim import Dim
 from ..graph import Graph
 from ..op import Spec, Tensor
-from ..ops import add, concat, embedding_q4gsw, embedding_q8gsw, linear_q4gsw, linear_q8gsw
+from ..ops import (
+    add,
+    concat,
+    embedding_q4gsw,
+    embedding_q8gsw,
+    glu,
+    linear_q4gsw,
+    linear_q8gsw,
+    rms_norm,
+)
 from ..ops import embedding as float_embedding
 from ..ops import linear as float_linear
 from ..quant.recipe import FLOAT, Format, Recipe
@@ -66,6 +75,15 @@ class Weight:
         return {f"{self.name}.packed": packed, f"{self.name}.scales": scales}
 
 
+@dataclass(frozen=True)
+class Norm:
+    """An rms_norm's weight and numbers."""
+
+    weight: Tensor
+    eps: float
+    offset: float
+
+
 class Weights:
     """Declares a graph's constants from their tensors' names, in the formats of a recipe.
 
@@ -94,28 +112,61 @@ class Weights:
         piece = Piece(self.prefix + name, 0, shape[0])
         return self._constants(_weight([piece], shape[1:], FLOAT, {piece.tensor: shape[0]}))[0]
 
-    def linear(self, x: Tensor, name: str, n: int, *, bias: bool = True) -> Tensor:
-        """The product x · Wᵀ (+ bias) with `NAME.weight` [n, K] and `NAME.bias` [n]."""
-        return self.joined(x, [(name, n)], bias=bias)
+    def linear(
+        self,
+        x: Tensor,
+        name: str,
+        n: int,
+        *,
+        bias: bool = True,
+        norm: Norm | None = None,
+        plus: Tensor | None = None,
+    ) -> Tensor:
+        """The product x · Wᵀ (+ bias) with `NAME.weight` [n, K] and `NAME.bias` [n].
 
-    def joined(self, x: Tensor, parts: Sequence[tuple[str, int]], *, bias: bool) -> Tensor:
-        """The products of several linears with one x, side by side: […, Σ n]."""
+        Of x normed where there is a norm; what is to be added to the product goes with it.
+        """
+        return self.joined(x, [(name, n)], bias=bias, norm=norm, plus=plus)
+
+    def joined(
+        self,
+        x: Tensor,
+        parts: Sequence[tuple[str, int]],
+        *,
+        bias: bool,
+        norm: Norm | None = None,
+        act: str | None = None,
+        plus: Tensor | None = None,
+    ) -> Tensor:
+        """The products of several linears with one x, side by side: […, Σ n], or their glu."""
         k: Dim = x.shape[-1]
         assert isinstance(k, int)
-        sizes = {f"{self.prefix}{name}.bias": n for name, n in parts}
-        products = []
-        for weight in self._blocks(parts, k):
-            b = None
-            if bias:
-                rows = [Piece(_bias(p.tensor), p.first, p.rows) for p in weight.pieces]
-                b = self._constants(_weight(rows, (), FLOAT, sizes))[0]
-            w = self._constants(weight)
-            if weight.format.quantized:
-                op = _LINEAR[weight.format.name]
-                products.append(op(x, *w, b, group=weight.format.group))
-            else:
-                products.append(float_linear(x, w[0], b))
-        return concat(*products) if len(products) > 1 else products[0]
+        blocks = self._blocks(parts, k)
+        one, sizes = len(blocks) == 1, dict(parts)
+        if (
+            one and (chosen := blocks[0].format).quantized
+        ):  # all of it is one op, and often one dispatch
+            w, b = self._constants(blocks[0]), self._bias_of(blocks[0], sizes) if bias else None
+            before = {"norm": norm.weight, "eps": norm.eps, "offset": norm.offset} if norm else {}
+            return _LINEAR[chosen.name](x, *w, b, group=chosen.group, act=act, add=plus, **before)
+        if norm:
+            x = rms_norm(x, norm.weight, eps=norm.eps, offset=norm.offset)
+        products = [self._product(x, w, self._bias_of(w, sizes) if bias else None) for w in blocks]
+        y = products[0] if one else concat(*products)
+        y = y if act is None else glu(y, act=act)
+        return y if plus is None else add(plus, y)
+
+    def _product(self, x: Tensor, weight: Weight, bias: Tensor | None) -> Tensor:
+        w = self._constants(weight)
+        if weight.format.quantized:
+            return _LINEAR[weight.format.name](x, *w, bias, group=weight.format.group)
+        return float_linear(x, w[0], bias)
+
+    def _bias_of(self, weight: Weight, parts: Mapping[str, int]) -> Tensor:
+        """The elements of the tensors' biases that belong to a block's rows."""
+        rows = [Piece(_bias(p.tensor), p.first, p.rows) for p in weight.pieces]
+        sizes = {f"{self.prefix}{name}.bias": n for name, n in parts.items()}
+        return self._constants(_weight(rows, (), FLOAT, sizes))[0]
 
     def embedding(self, ids: Tensor, name: str, n: int, k: int) -> Tensor:
         """Rows of `NAME.weight` [n, k]; a head tied to it uses the same constants."""

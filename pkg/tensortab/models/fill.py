@@ -1,6 +1,6 @@
 """A graph's weights from a checkpoint, streamed: range-read, uploaded, quantized there, dropped.
 
-Rows come in pieces of at most 16 MiB, read ahead while the GPU works on those before. Rows of a
+Rows come in pieces of at most 8 MiB, read ahead while the GPU works on those before. Rows of a
 quantized weight go to the Quantizer as they lie in the file, 16-bit floats to the Widener, float32
 rows straight into their constant: none of them enters Python's heap in a browser. A checkpoint may
 also hold a weight quantized already, as `TENSOR.packed` and `TENSOR.scales`; then packed rows go to
@@ -26,6 +26,7 @@ from ..session import Session
 from ..store import Held
 from ..weights import Checkpoint
 from ..weights.safetensors import Entry
+from ..weights.source import release
 from ..widener import Widener, widened
 from .checkpoint import Weight, Weights
 
@@ -33,8 +34,8 @@ from .checkpoint import Weight, Weights
 # and whatever a caller counts else.
 Progress = Callable[[str, int, int], None]
 
-PIECE = 16 << 20  # bytes of a read
-_AHEAD = 32 << 20  # bytes of reads on their way
+PIECE = 8 << 20  # bytes of a read
+_AHEAD = 16 << 20  # bytes of reads on their way
 _READS = 8  # of them at a time
 _UNSEEN = 64 << 20  # bytes uploaded before the GPU is waited for
 _STORED = {"float32": "F32", "float16": "F16", "uint8": "U8", "int8": "I8"}  # as safetensors says
@@ -101,7 +102,9 @@ async def fill(
         for name, weight in weights.weights.items():
             sink = await _sink(uploads, session, checkpoint, weight)
             for part in parts[name]:
-                await sink.take(part, await reader.next())
+                data = await reader.next()
+                await sink.take(part, data)
+                release(data)
                 done += part.nbytes
                 left[part.tensor] -= 1
                 if progress:

@@ -3,23 +3,27 @@
 from .argmax import argmax
 from .attention import sdpa
 from .cached_attention import attend, sdpa_with_kv_cache
-from .elementwise import add, div, gelu, mul, silu, sub, swiglu
+from .elementwise import add, div, geglu, gelu, mul, silu, sub, swiglu
 from .embedding import embedding, embedding_q4gsw, embedding_q8gsw
+from .glu import glu
 from .linear_qgsw import linear_q4gsw, linear_q8gsw
 from .matmul import bmm, linear, mm
 from .norm import l2_normalize, layer_norm, rms_norm, softmax
 from .permute import concat, narrow, permute, reshape
 from .pool import mean_pool
-from .rope import apply_rotary_emb, rope_frequencies, rope_table
+from .rope import apply_rotary_emb, rope_table
+from .rope_scaling import rope_attention_factor, rope_frequencies
 from .sample import mark, sample
 from .sampling import Sampling
-from .state import advance, assign
+from .state import advance, after, assign
 from .update_cache import update_cache
+from .update_caches import rope_turns, update_caches
 
 __all__ = [
     "Sampling",
     "add",
     "advance",
+    "after",
     "apply_rotary_emb",
     "argmax",
     "assign",
@@ -30,7 +34,9 @@ __all__ = [
     "embedding",
     "embedding_q4gsw",
     "embedding_q8gsw",
+    "geglu",
     "gelu",
+    "glu",
     "l2_normalize",
     "layer_norm",
     "linear",
@@ -44,8 +50,10 @@ __all__ = [
     "permute",
     "reshape",
     "rms_norm",
+    "rope_attention_factor",
     "rope_frequencies",
     "rope_table",
+    "rope_turns",
     "sample",
     "sdpa",
     "sdpa_with_kv_cache",
@@ -54,4 +62,5 @@ __all__ = [
     "sub",
     "swiglu",
     "update_cache",
+    "update_caches",
 ]

@@ -92,10 +92,10 @@ def weigh(q: Array, k: Array, v: Array, scale: float | None, bias: Array | float
     return float32(np.divide(weight, total, out=np.zeros_like(weight), where=total > 0) @ v)
 
 
-def causal_bias(rows: int, keys: int, past: int) -> Array:
+def causal_bias(rows: int, keys: int, past: int, window: int | None = None) -> Array:
     """0 where row s sees a key, −∞ where not."""
-    seen = np.arange(keys) <= past + np.arange(rows)[:, None]
-    return np.where(seen, 0.0, -np.inf)
+    ago = past + np.arange(rows)[:, None] - np.arange(keys)
+    return np.where((ago >= 0) & (ago < (window or past + rows)), 0.0, -np.inf)
 
 
 def scale_of(n: Sizes, scale: float | None) -> float:
@@ -127,7 +127,7 @@ def launch(
     target: Target,
     strategy: str,
     n: Sizes,
-    knobs: Mapping[str, bool],
+    knobs: Mapping[str, bool | int],
     given: Named,
 ) -> Dispatch:
     """Launch sdpa_row or sdpa_tile: same bindings, same Params."""

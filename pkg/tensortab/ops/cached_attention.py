@@ -4,13 +4,15 @@ attend               y = softmax(q · kᵀ · scale) · v over the rows of the c
 sdpa_with_kv_cache   k and v join the caches at the position first, then that
 
 q [B, S, heads, D], caches [B, Smax, kv_heads, D] float32 or float16; row s sees rows
-0 … pos + s of the caches. Meaning, sizes and the strategies `row` and `tile`: attention.py.
-`split`, for few query rows: chunks of keys in parallel, then joined (Flash-Decoding).
+0 … pos + s of the caches, or with a `window` (Beltagy et al., arXiv 2004.05150) the last `window`
+of those. Meaning, sizes and the strategies `row` and `tile`: attention.py. `split`, for few query
+rows: chunks of keys in parallel, then joined (Flash-Decoding). No strategy walks over keys before
+the window of its first row.
 """
 
 from __future__ import annotations
 
-from ..dim import Dim, ceildiv, upper
+from ..dim import Dim, ceildiv, minimum, upper
 from ..errors import ShapeError
 from ..kernel import load
 from ..op import Array, Dispatch, Limit, Op, Spec, Tensor, dispatch, fold
@@ -41,11 +43,14 @@ def _attend_shape(
     pos: Tensor | int,
     *,
     scale: float | None = None,
+    window: int | None = None,
     strategy: str | None = None,
 ) -> Spec:
     require_float32("attend", q=q)
     require_strategy("attend", strategy, _STRATEGIES)
     position("attend", pos)
+    if window is not None and window < 1:
+        raise ShapeError(f"attend: window is {window}, expected at least 1, the row's own key")
     check_sizes("attend", q, k_all, v_all, "bshd")
     if k_all.dtype not in DTYPES:
         raise ShapeError(f"attend: the caches are {k_all.spec}, expected float32 or float16")
@@ -59,11 +64,12 @@ def _attend_reference(
     pos: Array | int,
     *,
     scale: float | None = None,
+    window: int | None = None,
     strategy: str | None = None,
 ) -> Array:
     past, rows = position_of(pos), q.shape[1]
     q, k, v = (a.swapaxes(1, 2) for a in (q, k_all[:, : past + rows], v_all[:, : past + rows]))
-    return weigh(q, k, v, scale, causal_bias(rows, past + rows, past)).swapaxes(1, 2)
+    return weigh(q, k, v, scale, causal_bias(rows, past + rows, past, window)).swapaxes(1, 2)
 
 
 def _attend_limit(
@@ -73,6 +79,7 @@ def _attend_limit(
     pos: Tensor | int,
     *,
     scale: float | None = None,
+    window: int | None = None,
     strategy: str | None = None,
 ) -> Limit:
     end = position("attend", pos) + q.shape[1]
@@ -88,6 +95,7 @@ def _attend_lower(
     pos: Tensor | int,
     *,
     scale: float | None = None,
+    window: int | None = None,
     strategy: str | None = None,
 ) -> list[Dispatch]:
     n = check_sizes("attend", q, k_all, v_all, "bshd")
@@ -97,8 +105,9 @@ def _attend_lower(
     half = k_all.dtype == "float16"
     operands: Named = {"q": q, "k": k_all, "v": v_all, **bound}
     if chosen == "split":
-        return _split(target, y, n, operands, position("attend", pos), scale, half, live)
-    knobs = {"HALF": half, "LIVE": live, "CAUSAL": True, "MASK": False}
+        past = position("attend", pos)
+        return _split(target, y, n, operands, past, scale, window, half, live)
+    knobs = {"HALF": half, "LIVE": live, "CAUSAL": True, "MASK": False, "WINDOW": window or 0}
     unmasked: Named = {"mask": q, "m_b": 0, "m_h": 0, "m_s": 0, "m_k": 0}
     fields = shared_fields(n, "bshd", scale)
     return [launch(target, chosen, n, knobs, {**operands, **unmasked, **fields, "y": y})]
@@ -111,19 +120,24 @@ def _split(
     operands: Named,
     past: Dim,
     scale: float | None,
+    window: int | None,
     half: bool,
     live: bool,
 ) -> list[Dispatch]:
-    """Every chunk of keys on its own, then the chunks together; scratch for the whole cache."""
+    """Every chunk of keys on its own, then the chunks together; scratch for all that are read."""
     d4 = n.head_dim // 4
     sharing = n.rows * n.group  # rows that read the same keys
-    kernel = _SPLIT.specialise(D4=d4, HALF=half, LIVE=live, QUADS=1 if upper(sharing) <= 4 else 2)
-    chunks = ceildiv(n.keys, kernel["KEYS"])
+    knobs = {"D4": d4, "LIVE": live, "WINDOW": window or 0}
+    kernel = _SPLIT.specialise(HALF=half, QUADS=1 if upper(sharing) <= 4 else 2, **knobs)
+    chunks, used = (ceildiv(d, kernel["KEYS"]) for d in (n.keys, past + n.rows))
+    if window is not None:
+        most = ceildiv(upper(n.rows) + window - 1, kernel["KEYS"])  # from the first key seen on
+        chunks, used = minimum(chunks, most), minimum(used, most)
     count = n.batch * n.rows * n.heads
     stats = Tensor(Spec((count, chunks, 2)))
     partial = Tensor(Spec((count, chunks, n.head_dim)))
     grid = (
-        ceildiv(past + n.rows, kernel["KEYS"]),
+        used,
         ceildiv(sharing, 4 * kernel["QUADS"]),
         n.batch * n.kv_heads,
     )
@@ -137,7 +151,7 @@ def _split(
         "past": operands["past"],
     }
     fields = {"group": n.group, "keys": n.keys, "scale": scale_of(n, scale)}
-    combine = _COMBINE.specialise(D4=d4, LIVE=live, KEYS=kernel["KEYS"])
+    combine = _COMBINE.specialise(KEYS=kernel["KEYS"], **knobs)
     return [
         dispatch(kernel, grid, **{**operands, **shared}, **fields),
         dispatch(combine, fold(target, count), **shared, y=y, count=count),
@@ -156,12 +170,13 @@ def sdpa_with_kv_cache(
     pos: Tensor | int,
     *,
     scale: float | None = None,
+    window: int | None = None,
     strategy: str | None = None,
 ) -> Tensor:
     """Write k and v into the caches at rows pos … pos + S − 1, and attend to rows 0 … pos + s.
 
     q [B, S, heads, D], k and v [B, S, kv_heads, D], caches [B, Smax, kv_heads, D] float32 or
-    float16; the result is [B, S, heads, D].
+    float16; the result is [B, S, heads, D]. With a `window`, to the last `window` of those rows.
     """
     if q.shape[1:2] != k.shape[1:2] or k.spec != v.spec:
         raise ShapeError(
@@ -169,4 +184,4 @@ def sdpa_with_kv_cache(
             " and v like k"
         )
     k_all, v_all = update_cache(k_cache, k, pos), update_cache(v_cache, v, pos)
-    return attend(q, k_all, v_all, pos, scale=scale, strategy=strategy)
+    return attend(q, k_all, v_all, pos, scale=scale, window=window, strategy=strategy)

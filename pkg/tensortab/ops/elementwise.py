@@ -5,7 +5,8 @@ gelu  y = x · Φ(x) with Φ the normal distribution function (erf), or its tanh
 silu  y = x / (1 + exp(−x)), which is x · σ(x)
 add   y = a + b, sub  y = a − b, mul  y = a · b, div  y = a / b, with numpy's broadcasting;
       b may be a Python number
-swiglu  y = silu(gate) · up, with broadcasting;  Shazeer, arXiv 2002.05202
+swiglu  y = silu(gate) · up, geglu  y = gelu(gate) · up with the tanh approximation, with
+        broadcasting;  Shazeer, arXiv 2002.05202
 """
 
 from __future__ import annotations
@@ -112,17 +113,25 @@ sub = _binary("sub", 2, np.subtract)
 div = _binary("div", 3, np.divide)
 
 
-def _swiglu_shape(gate: Tensor, up: Tensor) -> Spec:
-    require_float32("swiglu", gate=gate, up=up)
-    return Spec(broadcast("swiglu", gate, up))
+def _gated_shape(name: str, gate: Tensor, up: Tensor) -> Spec:
+    require_float32(name, gate=gate, up=up)
+    return Spec(broadcast(name, gate, up))
 
 
-def _swiglu_reference(gate: Array, up: Array) -> Array:
-    return float32(_silu_reference(gate).astype(np.float64) * up)
+def _gated_reference(activation: Callable[[Array], Array], gate: Array, up: Array) -> Array:
+    return float32(activation(gate).astype(np.float64) * up)
 
 
-def _swiglu_lower(target: Target, y: Tensor, gate: Tensor, up: Tensor) -> list[Dispatch]:
-    return _binary_lower("swiglu", 4, target, y, gate, up)
+def _gated_lower(
+    name: str, code: int, target: Target, y: Tensor, gate: Tensor, up: Tensor
+) -> list[Dispatch]:
+    return _binary_lower(name, code, target, y, gate, up)
 
 
-swiglu = Op("swiglu", _swiglu_shape, _swiglu_reference, _swiglu_lower)
+def _gated(name: str, code: int, activation: Callable[[Array], Array]) -> Op[[Tensor, Tensor]]:
+    reference = partial(_gated_reference, activation)
+    return Op(name, partial(_gated_shape, name), reference, partial(_gated_lower, name, code))
+
+
+swiglu = _gated("swiglu", 4, _silu_reference)
+geglu = _gated("geglu", 5, partial(_gelu_reference, approximate="tanh"))

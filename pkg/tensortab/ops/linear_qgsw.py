@@ -1,15 +1,22 @@
 """y = x · dequantize(w)ᵀ (+ bias), w in symmetric groups along K; layouts as quant/ states them.
 
+What a decoder does before and after may be asked for with it, since one row is then one dispatch:
+
+    norm  float32 [K]: rms_norm(x, norm, eps, offset) in the place of x
+    act   "silu" or "gelu_tanh": y is glu(y, act), so half as wide
+    add   float32, as y is: is added last
+
     linear_q4gsw   packed uint8 [N, K/2]
     linear_q8gsw   packed int8 [N, K]
     x       float32 […, K]
     scales  float32 or float16 [K/group, N]
     bias    float32 [N], optional
-    y       float32 […, N]
+    y       float32 […, N], or […, N/2] with act
 
 Strategies, `lower`'s choice unless one is named:
 
     tile            each invocation a tile of y; no barrier, anywhere; the choice for software
+    vector          one row of x, everything in one dispatch; needs subgroups
     gemv_subgroups  up to 16 rows of x: a workgroup walks along K together, subgroups add up
     gemv            the same without subgroups, through workgroup memory
     gemm            many rows: tiles of x and of dequantized w through workgroup memory
@@ -17,6 +24,7 @@ Strategies, `lower`'s choice unless one is named:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -28,7 +36,10 @@ from ..kernel import Kernel, load
 from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..quant import q4gsw, q8gsw
 from ..target import Target
+from .elementwise import add as plus
+from .glu import ACTIVATIONS, glu, require_activation
 from .layout import float32, require_float32, require_strategy, require_vector, rows_of
+from .norm import rms_norm
 
 _TILE = load("linear_qgsw_tile")
 _GEMM = load("linear_qgsw_gemm")
@@ -40,9 +51,11 @@ _GEMV = replace(
         "enable subgroups;", "fn subgroupAdd(v: vec4<f32>) -> vec4<f32> { return v; }"
     ),
 )
-_STRATEGIES = ("tile", "gemv_subgroups", "gemv", "gemm")
+_VECTOR = load("linear_qgsw_vector")
+_STRATEGIES = ("tile", "vector", "gemv_subgroups", "gemv", "gemm")
 _GEMV_ROWS = 16  # LANES × 16 rows × a vec4 are the 16 KiB of workgroup memory every adapter has
 _FEW_ROWS = 8  # up to here gemv is chosen
+_MANY_COLUMNS = 8192
 _DTYPE = {4: "uint8", 8: "int8"}
 
 
@@ -54,6 +67,11 @@ def _shape(
     bias: Tensor | None = None,
     *,
     group: int,
+    norm: Tensor | None = None,
+    eps: float = 1e-6,
+    offset: float = 0.0,
+    act: str | None = None,
+    add: Tensor | None = None,
     strategy: str | None = None,
 ) -> Spec:
     op = f"linear_q{bits}gsw"
@@ -73,12 +91,28 @@ def _shape(
             f" (K / group = {k} / {group}, N = {n} rows of packed)"
         )
     require_vector(op, "bias", bias, n, f"N = {n} rows of packed")
+    require_vector(op, "norm", norm, k, f"K = {k} weights a row")
+    y = _result(op, Spec((*x.shape[:-1], n)), act)
+    if add is not None and add.spec != y:
+        raise ShapeError(f"{op}: add is {add.spec}, expected {y}, what it is added to")
     require_strategy(op, strategy, _STRATEGIES)
-    if strategy in ("gemv", "gemv_subgroups") and upper(rows_of(x)) > _GEMV_ROWS:
+    most = {"vector": 1, "gemv": _GEMV_ROWS, "gemv_subgroups": _GEMV_ROWS}.get(strategy or "")
+    if most is not None and upper(rows_of(x)) > most:
         raise UnsupportedError(
-            f"{op}: strategy {strategy!r} takes up to {_GEMV_ROWS} rows, x is {x.spec}"
+            f"{op}: strategy {strategy!r} takes up to {most} rows, x is {x.spec}"
         )
-    return Spec((*x.shape[:-1], n))
+    return y
+
+
+def _result(op: str, y: Spec, act: str | None) -> Spec:
+    """What the product becomes by `act`."""
+    if act is None:
+        return y
+    require_activation(op, act)
+    *rows, n = y.shape
+    if not isinstance(n, int) or n % 2:
+        raise ShapeError(f"{op}: act halves y, which is {y}; expected an even N")
+    return Spec((*rows, n // 2))
 
 
 def _reference(
@@ -89,11 +123,19 @@ def _reference(
     bias: Array | None = None,
     *,
     group: int,
+    norm: Array | None = None,
+    eps: float = 1e-6,
+    offset: float = 0.0,
+    act: str | None = None,
+    add: Array | None = None,
     strategy: str | None = None,
 ) -> Array:
     weight = (q4gsw if bits == 4 else q8gsw).dequantize(packed, scales)
-    y = x.astype(np.float64) @ weight.T
-    return float32(y if bias is None else y + bias)
+    v = x if norm is None else rms_norm.reference(x, norm, eps=eps, offset=offset)
+    y = v.astype(np.float64) @ weight.T
+    y = y if bias is None else y + bias
+    y = y if act is None else glu.reference(y, act=act)
+    return float32(y if add is None else y + add)
 
 
 def _choose(target: Target, m: int) -> str:
@@ -101,7 +143,9 @@ def _choose(target: Target, m: int) -> str:
         return "tile"
     if m > _FEW_ROWS:
         return "gemm"
-    return "gemv_subgroups" if "subgroups" in target.features else "gemv"
+    if "subgroups" not in target.features:
+        return "gemv"
+    return "vector" if m == 1 else "gemv_subgroups"
 
 
 def _launch(strategy: str, m: Dim, n: Dim) -> tuple[Kernel, Dim]:
@@ -118,6 +162,40 @@ def _launch(strategy: str, m: Dim, n: Dim) -> tuple[Kernel, Dim]:
     return kernel.specialise(ROWS=rows), ceildiv(n, 4)
 
 
+def _blocks(n: int) -> dict[str, int]:
+    """How the `vector` kernel shares a matrix out, by measurement (bench/kernels.py, one H200).
+
+    Many columns fill a GPU by themselves; few want more invocations along K.
+    """
+    return {"LANES": 64, "ACROSS": 4} if n >= _MANY_COLUMNS else {"LANES": 128, "ACROSS": 2}
+
+
+def _vector(
+    target: Target,
+    y: Tensor,
+    x: Tensor,
+    operands: Mapping[str, Tensor | None],
+    group: int,
+    act: str | None,
+    **norm: float,
+) -> Dispatch:
+    """One row in one dispatch; what is absent is bound to any buffer."""
+    bound = {name: t or x for name, t in operands.items()}
+    packed, scales = bound["packed"], bound["scales"]
+    n, k = upper(packed.shape[0]), upper(x.shape[-1])
+    bits = 8 if packed.dtype == "int8" else 4
+    kernel = _VECTOR.specialise(
+        BITS=bits,
+        HALF=scales.dtype == "float16",
+        EVEN=n % (4 if act else 2) == 0,
+        GLU=ACTIVATIONS[act] if act else 0,
+        **{name.upper(): operands[name] is not None for name in ("norm", "bias", "add")},
+        **_blocks(n),
+    )
+    grid = fold(target, ceildiv(n, 4 * kernel["ACROSS"]))
+    return dispatch(kernel, grid, **bound, x=x, y=y, N=n, K=k, group=group, **norm)
+
+
 def _lower(
     bits: int,
     target: Target,
@@ -128,13 +206,37 @@ def _lower(
     bias: Tensor | None = None,
     *,
     group: int,
+    norm: Tensor | None = None,
+    eps: float = 1e-6,
+    offset: float = 0.0,
+    act: str | None = None,
+    add: Tensor | None = None,
     strategy: str | None = None,
 ) -> list[Dispatch]:
+    chosen = strategy or _choose(target, upper(rows_of(x)))
+    operands = {"packed": packed, "scales": scales, "bias": bias}
+    if chosen == "vector":
+        every = operands | {"norm": norm, "add": add}
+        return [_vector(target, y, x, every, group, act, eps=eps, offset=offset)]
+    steps: list[Dispatch] = []
+    if norm is not None:
+        normed = Tensor(x.spec)
+        steps += rms_norm.lowered(target, normed, x, norm, eps=eps, offset=offset)
+        x = normed
     m, n, k = rows_of(x), packed.shape[0], x.shape[-1]
-    kernel, workgroups = _launch(strategy or _choose(target, upper(m)), m, n)
+    product = y if act is None and add is None else Tensor(Spec((*x.shape[:-1], n)))
+    kernel, workgroups = _launch(chosen, m, n)
     kernel = kernel.specialise(BITS=bits, HALF=scales.dtype == "float16", BIAS=bias is not None)
-    operands = {"x": x, "packed": packed, "scales": scales, "bias": bias or x, "y": y}
-    return [dispatch(kernel, fold(target, workgroups), **operands, M=m, N=n, K=k, group=group)]
+    bound = {name: t or x for name, t in operands.items()}
+    grid = fold(target, workgroups)
+    steps.append(dispatch(kernel, grid, **bound, x=x, y=product, M=m, N=n, K=k, group=group))
+    if act is not None:
+        gated = y if add is None else Tensor(y.spec)
+        steps += glu.lowered(target, gated, product, act=act)
+        product = gated
+    if add is not None:
+        steps += plus.lowered(target, y, product, add)
+    return steps
 
 
 def _op(bits: int) -> Op[...]:

@@ -1,7 +1,8 @@
 """Normalizations along the last dimension, D. float32.
 
 layer_norm    y = (x − mean) / √(var + eps) · weight + bias;  Ba et al., arXiv 1607.06450
-rms_norm      y = x / √(mean(x²) + eps) · weight;             Zhang & Sennrich, arXiv 1910.07467
+rms_norm      y = x / √(mean(x²) + eps) · (offset + weight);  Zhang & Sennrich, arXiv 1910.07467;
+              offset is 0, or 1 for weights stored as their distance from one (Gemma's)
 l2_normalize  y = x / max(‖x‖, eps)
 softmax       y = exp(x) / Σ exp(x); a row that is all −∞ (masked) gives zeros
 
@@ -45,12 +46,20 @@ def _check(op: str, x: Tensor, **vectors: Tensor) -> Spec:
 
 
 def _lower(
-    code: int, target: Target, y: Tensor, x: Tensor, weight: Tensor, bias: Tensor, eps: float
+    code: int,
+    target: Target,
+    y: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    offset: float = 0.0,
 ) -> list[Dispatch]:
     kernel = _rows(_NORM, target, x.shape[-1], OP=code)
     grid = fold(target, ceildiv(rows_of(x), kernel["ROWS"]))
     operands = {"x": x, "weight": weight, "bias": bias, "y": y}
-    return [dispatch(kernel, grid, **operands, rows=rows_of(x), D=x.shape[-1], eps=eps)]
+    fields = {"rows": rows_of(x), "D": x.shape[-1], "eps": eps, "offset": offset}
+    return [dispatch(kernel, grid, **operands, **fields)]
 
 
 def _layer_shape(x: Tensor, weight: Tensor, bias: Tensor, *, eps: float = 1e-5) -> Spec:
@@ -72,19 +81,25 @@ def _layer_lower(
 layer_norm = Op("layer_norm", _layer_shape, _layer_reference, _layer_lower)
 
 
-def _rms_shape(x: Tensor, weight: Tensor, *, eps: float = 1e-6) -> Spec:
+def _rms_shape(x: Tensor, weight: Tensor, *, eps: float = 1e-6, offset: float = 0.0) -> Spec:
     return _check("rms_norm", x, weight=weight)
 
 
-def _rms_reference(x: Array, weight: Array, *, eps: float = 1e-6) -> Array:
+def _rms_reference(x: Array, weight: Array, *, eps: float = 1e-6, offset: float = 0.0) -> Array:
     v = x.astype(np.float64)
-    return float32(v / np.sqrt((v**2).mean(-1, keepdims=True) + eps) * weight)
+    return float32(v / np.sqrt((v**2).mean(-1, keepdims=True) + eps) * (offset + weight))
 
 
 def _rms_lower(
-    target: Target, y: Tensor, x: Tensor, weight: Tensor, *, eps: float = 1e-6
+    target: Target,
+    y: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    *,
+    eps: float = 1e-6,
+    offset: float = 0.0,
 ) -> list[Dispatch]:
-    return _lower(_RMS, target, y, x, weight, weight, eps)
+    return _lower(_RMS, target, y, x, weight, weight, eps, offset)
 
 
 rms_norm = Op("rms_norm", _rms_shape, _rms_reference, _rms_lower)

@@ -1,7 +1,8 @@
 """Rotary position embedding: pairs of elements turned by an angle that grows with the position.
 
 Su et al., arXiv 2104.09864. At position t the pair (a, b) number j becomes
-(a · cos(t·f_j) − b · sin(t·f_j), a · sin(t·f_j) + b · cos(t·f_j)), f_j = theta^(−2j / R).
+(a · cos(t·f_j) − b · sin(t·f_j), a · sin(t·f_j) + b · cos(t·f_j)), f_j = theta^(−2j / R); what
+else the frequencies may be: rope_scaling.py.
 
     x         float32 [B, S, H, D]; row s is at position pos + s
     cos, sin  float32 [positions, R/2] of t·f_j, R ≤ D; elements past R are copied
@@ -18,13 +19,10 @@ host makes the table in float64, once; 8192 positions of a 128-wide head take 4 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-
 import numpy as np
 
 from ..dim import ceildiv, product
-from ..errors import ShapeError, UnsupportedError
+from ..errors import ShapeError
 from ..kernel import load
 from ..op import Array, Dispatch, Limit, Op, Spec, Tensor, dispatch, fold
 from ..target import Target
@@ -32,54 +30,12 @@ from .layout import float32, require_float32
 from .update_cache import bind_position, position, position_of
 
 _KERNEL = load("rope")
-_LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
 
 
-def rope_frequencies(
-    head_dim: int, theta: float = 10000.0, scaling: Mapping[str, object] | None = None
-) -> Array:
-    """Inverse frequencies in rad a position, float32 [head_dim / 2]; for partial rotary give R.
-
-    `scaling` is a config.json's rope_scaling: its rope_type (or type) is "linear" (all divided by
-    factor), "llama3" (long waves divided by factor, short ones kept, a ramp between) or "default".
-    """
-    if head_dim < 2 or head_dim % 2:
-        raise ShapeError(f"rope_frequencies: head_dim is {head_dim}, expected an even number")
-    inverse = theta ** (-np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
-    return float32(_scaled(inverse, scaling or {}))
-
-
-def _scaled(inverse: Array, scaling: Mapping[str, object]) -> Array:
-    guess = "llama3" if "low_freq_factor" in scaling else "linear" if scaling else "default"
-    kind = scaling.get("rope_type", scaling.get("type", guess))
-    if kind == "default":
-        return inverse
-    if kind == "linear":
-        (factor,) = _numbers(scaling, ("factor",))
-        return inverse / factor
-    if kind != "llama3":
-        raise UnsupportedError(
-            f"rope scaling: rope_type is {kind!r}, expected 'default', 'linear' or 'llama3'"
-        )
-    factor, low, high, original = _numbers(scaling, _LLAMA3)
-    turns = original * inverse / (2 * math.pi)  # of a pair within the original context
-    kept = np.clip((turns - low) / (high - low), 0, 1)
-    result: Array = inverse * (kept + (1 - kept) / factor)
-    return result
-
-
-def _numbers(scaling: Mapping[str, object], names: tuple[str, ...]) -> list[float]:
-    found = [scaling.get(n) for n in names]
-    for name, number in zip(names, found, strict=True):
-        if isinstance(number, bool) or not isinstance(number, int | float) or number <= 0:
-            raise UnsupportedError(f"rope scaling: {name} is {number!r}, expected a number above 0")
-    return [float(n) for n in found if isinstance(n, int | float)]
-
-
-def rope_table(inverse: Array, positions: int) -> tuple[Array, Array]:
-    """Make float32 [positions, R/2] of cos and sin of position × inverse frequency."""
+def rope_table(inverse: Array, positions: int, factor: float = 1.0) -> tuple[Array, Array]:
+    """Make float32 [positions, R/2] of cos and sin of position × inverse frequency, × factor."""
     angles = np.outer(np.arange(positions, dtype=np.float64), inverse.astype(np.float64))
-    return float32(np.cos(angles)), float32(np.sin(angles))
+    return float32(factor * np.cos(angles)), float32(factor * np.sin(angles))
 
 
 def _shape(

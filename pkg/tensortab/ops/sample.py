@@ -34,6 +34,7 @@ _PENALIZE = load("penalize")
 _MASSES = load("sample_masses")
 _SAMPLE = load("sample")
 _MARK = load("mark")
+_GROUP = 256  # tokens whose nearest the kernels know
 
 
 def _shape(
@@ -118,11 +119,17 @@ def _lower(
     assert isinstance(v, int)
     best = Tensor(Spec(logits.shape[:-1], "uint32"))
     away, mass = (Tensor(Spec((rows, -(-v // 4) * 4), "uint32")) for _ in range(2))
+    groups = rows * -(-v // _GROUP)
+    nearest = Tensor(Spec((groups,), "uint32"))
+    chosen = choose(target, strategy)
     steps += passes(target, best, scores, strategy)
-    shared = {"likeliest": best, "settings": settings, "away": away, "mass": mass}
-    quads = ceildiv(rows * -(-v // 4), _MASSES["WIDTH"])
-    steps.append(dispatch(_MASSES, fold(target, quads), scores=scores, **shared, rows=rows, V=v))
-    kernel = _SAMPLE.specialise(LANES=_lanes(target, choose(target, strategy), v))
+    given = {"likeliest": best, "settings": settings}
+    shared = {**given, "away": away, "mass": mass, "nearest": nearest}
+    alone = {"LANES": 1, "GROUPS": 16} if chosen == "narrow" else {}
+    masses = _MASSES.specialise(**alone)
+    grid = fold(target, ceildiv(groups, masses["GROUPS"]))
+    steps.append(dispatch(masses, grid, scores=scores, **shared, rows=rows, V=v))
+    kernel = _SAMPLE.specialise(LANES=_lanes(target, chosen, v))
     draw = {"position": position, "token": y}
     steps.append(dispatch(kernel, fold(target, rows), **shared, **draw, rows=rows, V=v))
     return steps

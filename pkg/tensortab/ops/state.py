@@ -2,6 +2,7 @@
 
 assign   state := x                    the same elements
 advance  scalar := scalar + by         on the GPU, so that several steps need no host
+after    a view of the state as an op left it that updates it beside a result of its own
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 from ..dim import Dim, product
 from ..errors import ShapeError
 from ..kernel import load
-from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch
+from ..op import Array, Dispatch, Op, Spec, Tensor, buffer_of, dispatch, overwritten
 from ..target import Target
 from .strided import strided
 
@@ -62,3 +63,16 @@ advance = Op(
     writes=0,
     becomes=_advance_becomes,
 )
+
+
+def _after_shape(state: Tensor, op: Tensor) -> Spec:
+    if not any(buffer_of(state) is written for written in overwritten(op)):
+        raise ShapeError(f"after: {op!r} does not write {state!r}")
+    return state.spec
+
+
+def _after_reference(state: Array, op: Array) -> Array:
+    return state
+
+
+after = Op("after", _after_shape, _after_reference, None)

@@ -23,10 +23,12 @@ from .repair import repairs
 CDN = "https://cdn.jsdelivr.net/npm/@huggingface/tokenizers@0.2.0/dist/tokenizers.min.mjs"
 
 
-async def open_engine(name: str, text: str) -> JsEngine:
-    """The engine of a tokenizer.json."""
+async def open_engine(name: str, text: Any) -> JsEngine:
+    """The engine of a tokenizer.json, a text or a Uint8Array of UTF-8."""
     module = await _module()
     try:
+        if not isinstance(text, str):
+            text = js.TextDecoder.new("utf-8", _object(fatal=True)).decode(text)
         parsed = js.JSON.parse(text)
         made = module.Tokenizer.new(parsed, js.Object.new())
     except JsException as error:
@@ -67,9 +69,12 @@ class JsEngine:
     def decode(self, ids: list[int]) -> str:
         """The text of some ids, special tokens left out."""
         # Of cleaning up, the decoder does its own; the Rust library knows no second one.
-        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
-        options = js.Object.fromEntries(to_js(list(options.items())))
+        options = _object(skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(self.tokenizer.decode(to_js(ids), options))
+
+
+def _object(**fields: Any) -> Any:
+    return js.Object.fromEntries(to_js(list(fields.items())))
 
 
 async def _module() -> Any:

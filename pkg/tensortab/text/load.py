@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import SetupError, UnsupportedError
-from ..models import bert, decoder, llama
+from ..errors import SetupError
+from ..models import architectures
 from ..models.fill import Progress
 from ..quant.recipe import recipe
 from ..runtime import Device
@@ -13,8 +13,6 @@ from ..weights import Folder, open_checkpoint, open_folder
 from .embedder import Embedder
 from .generator import Generator
 from .tokenizer import Tokenizer
-
-ARCHITECTURES = ("BertModel", "LlamaForCausalLM")
 
 
 async def load(
@@ -45,18 +43,13 @@ async def load(
     """
     folder = open_folder(location)
     config = await _config(folder)
-    architecture = next(iter(config.get("architectures") or [None]), None)
-    if architecture not in ARCHITECTURES:
-        raise UnsupportedError(
-            f"{folder.name}: architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}"
-        )
-    sizes: bert.Config | decoder.Config
-    if architecture == "BertModel":
-        sizes = bert.Config.read(config)
-        chosen = recipe(quantize, bert.default_recipe(sizes))
+    architecture = architectures.find(config, folder.name)
+    if isinstance(architecture, architectures.Encoder):
+        encoder = architecture.read(config)
+        chosen = recipe(quantize, architecture.recipe(encoder))
     else:
-        sizes = llama.read(config, context)
-        chosen = recipe(quantize, llama.DEFAULT_RECIPE)
+        sizes = architecture.read(config, context)
+        chosen = recipe(quantize, architecture.recipe)
     generation = {"eos_token_id": config.get("eos_token_id")}
     if await folder.has("generation_config.json"):
         generation |= await folder.json("generation_config.json")
@@ -64,8 +57,8 @@ async def load(
     checkpoint = await open_checkpoint(folder)
     opened = device or await Device.open()
     try:
-        if isinstance(sizes, bert.Config):
-            return await Embedder.create(opened, sizes, tokenizer, checkpoint, chosen, progress)
+        if isinstance(architecture, architectures.Encoder):
+            return await Embedder.create(opened, encoder, tokenizer, checkpoint, chosen, progress)
         return await Generator.create(
             opened, sizes, tokenizer, checkpoint, chosen, generation, progress
         )

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from tensortab.errors import FormatError, ShapeError
 from tensortab.weights.folder import open_folder
-from tensortab.weights.source import IN_BROWSER
+from tensortab.weights.source import IN_BROWSER, release
 
 
 class Engine(Protocol):
@@ -49,15 +49,21 @@ class Tokenizer:
     @classmethod
     async def open(cls, location: Any) -> Tokenizer:
         """From the tokenizer.json of a folder: a path, a URL or what else `open_folder` takes."""
-        folder = open_folder(location)
-        data = await folder.read("tokenizer.json")
-        return await cls.from_json(data, name=(await folder.source("tokenizer.json")).name)
+        source = await open_folder(location).source("tokenizer.json")
+        # Foreign: ten megabytes that a browser's library would only have handed back to it.
+        data = await source.foreign(0, await source.size())
+        opened = await cls.from_json(data, source.name)
+        release(data)
+        return opened
 
     @classmethod
-    async def from_json(cls, data: str | bytes, name: str = "tokenizer.json") -> Tokenizer:
-        """From the contents of a tokenizer.json, which errors call `name`."""
+    async def from_json(cls, data: Any, name: str = "tokenizer.json") -> Tokenizer:
+        """From the contents of a tokenizer.json, which errors call `name`.
+
+        `data` is text, UTF-8 bytes, or in a browser a JS Uint8Array of them.
+        """
         try:
-            text = data if isinstance(data, str) else data.decode()
+            text = str(data, "utf-8") if isinstance(data, bytes | memoryview) else data
         except UnicodeDecodeError as error:
             raise FormatError(f"{name}: {error}") from error
         engine = await _open_engine(name, text)
@@ -105,7 +111,7 @@ def check_tokens(tokenizer: Tokenizer, vocab: int) -> None:
         )
 
 
-async def _open_engine(name: str, text: str) -> Engine:
+async def _open_engine(name: str, text: Any) -> Engine:
     if IN_BROWSER:
         from . import browser  # noqa: PLC0415  # its imports exist only in a browser
 

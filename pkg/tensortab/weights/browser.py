@@ -1,8 +1,8 @@
 """Sources in a browser: fetch with ranges, files a person picked, Pyodide's file system, bytes.
 
-`foreign` gives JS Uint8Arrays. What a URL, a file or the file system holds lies in JS memory, so it
-reaches the GPU without entering Python's heap (wasm32: 4 GiB at most); `read` copies the one range
-into it.
+`foreign` gives JS Uint8Arrays, each with memory of its own, which `release` frees. What a URL, a
+file or the file system holds lies in JS memory, so it reaches the GPU without entering Python's
+heap (wasm32: 4 GiB at most); `read` copies the one range into it.
 """
 
 from __future__ import annotations
@@ -44,6 +44,15 @@ def open_source(address: Any, name: str = "<bytes>") -> Source:
         return PathSource(os.fspath(address))
     source: Source = address
     return source
+
+
+def release(data: Any) -> None:
+    """Free what `foreign` gave at once: garbage collectors let such buffers pile up.
+
+    Moving the memory into a clone that nobody keeps frees it; ArrayBuffer.transfer(0) only hides it
+    from V8's books, so that it collects later still.
+    """
+    js.structuredClone(None, _object(transfer=[data.buffer]))
 
 
 def open_folder(location: Any) -> Folder:
@@ -174,7 +183,7 @@ class FetchSource:
         if start == end:
             return js.Uint8Array.new(0)  # which a Range header cannot say
         if self._whole is not None:
-            return self._whole.subarray(start, end)
+            return self._whole.slice(start, end)
         return await self._fetch(start, end)
 
     async def _fetch(self, start: int, end: int) -> Any:
@@ -194,7 +203,7 @@ class FetchSource:
                 self.name, array.length, array.length if self._size is None else self._size
             )
             self._whole, self._size = array, array.length
-            return array.subarray(start, end)
+            return array.slice(start, end)
         check_status(self.name, status)
         # Of another origin's answer a page sees the header only where that server exposes it.
         if given := response.headers.get("Content-Range"):

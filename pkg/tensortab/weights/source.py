@@ -46,7 +46,7 @@ class Source(Protocol):
         """The bytes from start up to end."""
 
     async def foreign(self, start: int, end: int) -> Any:
-        """The same for a GPU: a memoryview, or in a browser a JS Uint8Array of JS memory."""
+        """The same for a GPU: a memoryview, or in a browser a JS Uint8Array with its own memory."""
 
 
 def open_source(address: Address | Source, name: str = "<bytes>") -> Source:
@@ -62,6 +62,14 @@ def open_source(address: Address | Source, name: str = "<bytes>") -> Source:
     if isinstance(address, str | os.PathLike):
         return FileSource(Path(address))
     return address
+
+
+def release(data: Any) -> None:
+    """Free what `foreign` gave, once it was used."""
+    if IN_BROWSER:
+        from . import browser  # noqa: PLC0415  # its imports exist only in a browser
+
+        browser.release(data)
 
 
 def is_url(address: str) -> bool:
