@@ -28,6 +28,7 @@ FOREIGN = {
     "js": {"device/browser.py", "weights/browser.py", "text/browser.py", "guest.py"},
     "pyodide": {"device/browser.py", "weights/browser.py", "text/browser.py", "guest.py"},
     "wgpu": {"device/native.py", "doctor.py"},
+    "jinja2": {"text/template.py"},
     "torch": set(),
 }
 

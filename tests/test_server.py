@@ -199,6 +199,17 @@ def test_serves_a_wheel_with_kernels_and_without_pages(tmp_path, monkeypatch):
     assert names == recorded - {""}
 
 
+def test_serves_jinja_without_its_compiled_half(tmp_path, monkeypatch):
+    async def fetch():
+        async with served(tmp_path, monkeypatch) as client:
+            return await (await client.get("/jinja.zip")).read()
+
+    names = zipfile.ZipFile(BytesIO(asyncio.run(fetch()))).namelist()
+    assert {"jinja2/sandbox.py", "markupsafe/_native.py"} <= set(names)
+    assert any("licenses/LICENSE" in name for name in names), "they ask for it"
+    assert not any(name.endswith((".so", ".pyd", ".pyc")) for name in names)
+
+
 def test_points_to_the_cdn_where_nothing_is_vendored(tmp_path, monkeypatch):
     monkeypatch.setattr(vendor, "cache", lambda: tmp_path)
     config = server.boot_config(b"")
@@ -249,7 +260,7 @@ def test_boots_under_the_strict_policy_without_a_foreign_request():
             return text
 
     assert asyncio.run(shown_text()) == (
-        "sum 10; python 0/3, packages 1/3, tensortab 2/3; tokenizers,replay"
+        "sum 10; python 0/3, packages 1/3, tensortab 2/3; tokenizers,replay,jinja"
     )
 
 
@@ -260,7 +271,7 @@ def test_boot_json_names_files_that_are_served(tmp_path, monkeypatch):
             local = [path for path in config.values() if not path.startswith("https:")]
             return [(await client.get(f"/{path}")).status for path in local]
 
-    assert asyncio.run(statuses()) == [200, 200]
+    assert asyncio.run(statuses()) == [200, 200, 200]
 
 
 def test_builds_the_same_wheel_twice():

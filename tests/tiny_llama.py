@@ -1,6 +1,8 @@
 """A Llama checkpoint of two small layers with random weights, as a folder of Hugging Face files."""
 
+import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import tokenizers
 import torch
 from safetensors.numpy import save_file
 
+import harness
+import tensortab as tt
 from checkpoints import random_tensors
 from tensortab.models import decoder, llama
 from tensortab.quant.recipe import FLOAT, Recipe
@@ -36,7 +40,7 @@ def tensors(config: dict[str, Any] = CONFIG) -> dict[str, np.ndarray]:
 
 
 def write_checkpoint(folder: Path, **changed: Any) -> Path:
-    """The files, with a byte-level tokenizer trained on the spot, and a config so `changed`."""
+    """The files, with a tokenizer, and a config so `changed`."""
     config = CONFIG | changed
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "generation_config.json").write_text('{"do_sample": false, "eos_token_id": 299}')
@@ -52,6 +56,21 @@ def write_tokenizer(folder: Path, vocab: int) -> None:
     tokenizer.add_special_tokens(["<end>"])
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text("{}")
+
+
+def drive(
+    native: harness.Native, folder: Path, work: Callable[[Any], Awaitable[Any]], **options: Any
+) -> Any:
+    """`work` on a model of the folder."""
+
+    async def run() -> Any:
+        model = await tt.load(str(folder), device=native.device, **options)
+        try:
+            return await work(model)
+        finally:
+            model.destroy()
+
+    return asyncio.run(run())
 
 
 def shard(folder: Path, count: int = 3, dtype: torch.dtype = torch.float32) -> Path:

@@ -65,7 +65,9 @@ export async function boot({
   const extractDir = pyodide.runPython("import site; site.getsitepackages()[0]");
   pyodide.unpackArchive(await wheel, "wheel", { extractDir });
   // What the Python would otherwise need eval to import: text/ the tokenizer, device/ its replay loop.
-  globalThis.tensortab = { tokenizers: await tokenizers, replay: await replay };
+  // And where text/ finds jinja2, which only chat templates need.
+  const jinja = new URL(config.jinja, base).href;
+  globalThis.tensortab = { tokenizers: await tokenizers, replay: await replay, jinja };
   report("tensortab");
   return pyodide;
 }

@@ -42,6 +42,7 @@ class Page:
     browser: Browser | None = None  # Playwright's, for Chrome
     gone: str = ""  # why nothing can be run any more
     address: str = ""  # of the local server, ending in a slash
+    shared: str = ""  # where a shared folder lies, without a slash
     _files: list[Path] = field(default_factory=list)
     _frames: asyncio.Queue[tuple[dict[str, Any], bytes]] = field(default_factory=asyncio.Queue)
     _socket: web.WebSocketResponse | None = None
@@ -57,9 +58,14 @@ class Page:
         flags: Sequence[str] = (),
         headed: bool = False,
         mounts: Iterable[str | Path] = (),
+        share: str | Path | None = None,
         timeout: float = BOOT_SECONDS,  # noqa: ASYNC109  # a public limit in seconds, as in call()
     ) -> AsyncIterator["Page"]:
-        """Start a browser on a page of the local server, and wait until Python stands in it."""
+        """Start a browser on a page of the local server, and wait until Python stands in it.
+
+        `mounts` are copied into the tab's file system. `share` is a folder that the page may read
+        at the address `shared`, by ranges: how weights come in without being copied first.
+        """
         if browser not in ("chrome", "firefox"):
             raise SetupError(f"browser is {browser!r}, expected 'chrome' or 'firefox'")
         if not vendor.is_vendored():
@@ -69,7 +75,10 @@ class Page:
             app = server.application()
             app.router.add_get("/bridge", page._bridge)
             app.router.add_get(f"/mount/{page.token}/{{index}}", page._mounted)
+            if share is not None:
+                app.router.add_static(f"/shared/{page.token}", share, follow_symlinks=True)
             page.address = await stack.enter_async_context(server.serve(app))
+            page.shared = f"{page.address}shared/{page.token}"
             url = f"{page.address}run.html?{page.token}"
             try:
                 async with asyncio.timeout(timeout):

@@ -5,7 +5,7 @@ import json
 import shlex
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -18,8 +18,12 @@ from tensortab import doctor as checks
 from tensortab import firefox as gecko
 from tensortab.browser_run import Page
 from tensortab.errors import SetupError, TensortabError
+from tensortab.screen import Screen, write
+from tensortab.text.request import OVERFLOWS
+from tensortab.weights.source import is_url
 
 T = TypeVar("T")
+Work = Callable[[str, dict[str, Any], Screen], Coroutine[Any, Any, dict[str, Any]]]
 TIMED_OUT = 124  # as timeout(1)
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
@@ -83,13 +87,6 @@ def run(
     sys.exit(code)
 
 
-def write(stream: str, data: bytes) -> None:
-    """Pass a program's output on as it comes."""
-    out = sys.stdout if stream == "stdout" else sys.stderr
-    out.buffer.write(data)
-    out.flush()
-
-
 @main.command()
 @click.argument("file", type=click.File(encoding="utf-8"))
 @click.option("--query", required=True, help="What to look for.")
@@ -144,45 +141,109 @@ async def _rank_in_page(
 @click.argument("prompt")
 @click.option(
     "--model",
-    default=assets.EMBEDDED,
-    type=click.Path(exists=True, file_okay=False),
-    help="A checkpoint's folder; the embedded model of Python source if left out.",
+    default=assets.EMBEDDED.name,
+    show_default=True,
+    metavar="PATH|URL|NAME",
+    help="A checkpoint's folder, or the name of a model that is here.",
 )
-@click.option("--max-new-tokens", default=128, show_default=True)
+@click.option("--native", is_flag=True, help="Use this machine's GPU driver, not a browser.")
+@click.option("--chat", is_flag=True, help="PROMPT is a message: use the model's chat template.")
+@click.option("--system", metavar="TEXT", help="A system message before it; implies --chat.")
+@click.option("--max-new-tokens", type=click.IntRange(0), default=128, show_default=True)
+@click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; repeatable.")
 @click.option("--temperature", type=float, help="0 takes the likeliest token.")
 @click.option("--top-k", type=int)
 @click.option("--top-p", type=float)
 @click.option("--min-p", type=float)
 @click.option("--repetition-penalty", type=float)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--native", is_flag=True, help="Use this machine's GPU driver, not a browser.")
+@click.option(
+    "--context", type=click.IntRange(1), metavar="N", help="Tokens to hold, prompt and answer."
+)
+@click.option(
+    "--overflow",
+    type=click.Choice(OVERFLOWS),
+    default=OVERFLOWS[0],
+    show_default=True,
+    help="What to do with a prompt longer than that.",
+)
+@click.option(
+    "--quantize",
+    default="auto",
+    show_default=True,
+    metavar="auto|none|q4gsw|q8gsw",
+    help="The format of the weights on the GPU.",
+)
+@click.option("--profile", is_flag=True, help="Print what each kernel takes.")
 def generate(
-    prompt: str, model: str, max_new_tokens: int, native: bool, **sampling: float | None
+    prompt: str,
+    model: str,
+    native: bool,
+    chat: bool,
+    system: str | None,
+    context: int | None,
+    quantize: str,
+    profile: bool,
+    **options: Any,
 ) -> None:
-    """Continue PROMPT with a language model."""
-    given = {name: value for name, value in sampling.items() if value is not None}
-    folder = str(Path(model).resolve())
-    job = {"model": folder, "prompt": prompt, "max_new_tokens": max_new_tokens, "sampling": given}
-    click.echo(prompt, nl=False)
-    took = drive(_complete_natively(job) if native else _complete_in_page(job))
-    click.echo()
-    click.echo(completion.summary(took), err=True)
+    """Continue PROMPT (- for stdin) with a language model; stdout is the text alone."""
+    text = sys.stdin.read() if prompt == "-" else prompt
+    messages = [{"role": "system", "content": system}] if system is not None else []
+    messages += [{"role": "user", "content": text}] if chat or messages else []
+    job = {
+        "load": {"context": context, "quantize": None if quantize == "none" else quantize},
+        "prompt": messages or text,
+        "options": {name: value for name, value in options.items() if value is not None},
+        "profile": profile,
+    }
+    with Screen("" if messages else text) as screen:
+        work: Work = _complete_natively if native else _complete_in_page
+        report = drive(work(model, job, screen))
+        screen.tell("text", "")  # a prompt that nothing follows is shown, too
+    click.echo(completion.summary(report), err=True)
+    if profile:
+        click.echo(completion.profile(report), err=True)
 
 
-async def _complete_natively(job: dict[str, Any]) -> dict[str, Any]:
-    def tell(piece: str) -> None:
-        write("stdout", piece.encode())
-
-    return await completion.complete(write=tell, **job)
+async def _complete_natively(name: str, job: dict[str, Any], screen: Screen) -> dict[str, Any]:
+    return await completion.complete({**job, "model": find_model(name)}, screen.tell)
 
 
-async def _complete_in_page(job: dict[str, Any]) -> dict[str, Any]:
+async def _complete_in_page(name: str, job: dict[str, Any], screen: Screen) -> dict[str, Any]:
+    rest = b""
+
+    def output(stream: str, data: bytes) -> None:
+        nonlocal rest
+        if stream == "stderr":
+            write(stream, data)
+            return
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            screen.tell(*json.loads(line))
+
+    model = find_model(name)
     await asyncio.to_thread(vendor.pyodide)
-    async with Page.open(mounts=[job["model"]]) as page:
+    async with Page.open(share=None if is_url(model) else model) as page:
+        task = {**job, "model": model if is_url(model) else page.shared}
         source = "from tensortab.completion import main"
-        answer = await page.call(source, json.dumps(job).encode(), on_output=write)
-    took: dict[str, Any] = json.loads(answer)
-    return took
+        try:
+            answer = await page.call(source, json.dumps(task).encode(), on_output=output)
+        except TensortabError as error:  # the person knows the folder, not its address
+            raise type(error)(str(error).replace(page.shared, model)) from error
+    report: dict[str, Any] = json.loads(answer)
+    return report
+
+
+def find_model(name: str) -> str:
+    """A model's folder, for its path or the name of one that is here; a URL as it is."""
+    places = [Path(name), assets.EMBEDDED.parent / name, vendor.cache() / "models" / name]
+    found = name if is_url(name) else next((str(p.resolve()) for p in places if p.is_dir()), None)
+    if found is None:
+        raise SetupError(
+            f"--model {name}: no folder, no URL, and no model of that name is here;"
+            f" {assets.EMBEDDED.name} always is"
+        )
+    return found
 
 
 @main.command()

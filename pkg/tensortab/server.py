@@ -8,6 +8,7 @@
                             model that is missing is fetched then: 202 until it is there, 503 and
                             the reason where it cannot be had
     /wheel/…/tensortab-…whl the running package, zipped when the server starts
+    /jinja.zip              jinja2, zipped when a page first renders a chat template
 
 Pages get a Content-Security-Policy that lets nothing out of the machine. An address that holds a
 version or a hash names the same bytes for ever, so browsers keep it without asking; of everything
@@ -34,6 +35,7 @@ TYPES = {
     ".wasm": "application/wasm",  # or streaming compilation is refused
     ".wgsl": "text/wgsl; charset=utf-8",
     ".whl": "application/octet-stream",
+    ".zip": "application/zip",
     ".safetensors": "application/octet-stream",
 }
 # The lock beside Pyodide's own files is this package's, and may change under the same version.
@@ -52,6 +54,7 @@ def boot_config(package: bytes) -> dict[str, str]:
         "tokenizers": f"{parts.TOKENIZERS}/tokenizers.mjs" if local else parts.CDN_TOKENIZERS,
         "wheel": f"wheel/{hashlib.sha256(package).hexdigest()[:16]}/{wheel.name()}",
         "replay": "replay.js",
+        "jinja": "jinja.zip",
     }
 
 
@@ -86,6 +89,9 @@ def application() -> web.Application:
     async def own_wheel(_: web.Request) -> web.Response:
         return web.Response(body=package)
 
+    async def jinja(_: web.Request) -> web.Response:
+        return web.Response(body=await asyncio.to_thread(wheel.build_jinja))
+
     async def replay(_: web.Request) -> web.FileResponse:
         return web.FileResponse(assets.PACKAGE / "device" / "replay.js")
 
@@ -107,6 +113,7 @@ def application() -> web.Application:
     app.router.add_get("/boot.json", boot)
     app.router.add_get("/replay.js", replay)
     app.router.add_get(f"/{config['wheel']}", own_wheel)
+    app.router.add_get(f"/{config['jinja']}", jinja)
     folder = vendor.cache() / "vendor"
     folder.mkdir(parents=True, exist_ok=True)
     app.router.add_static("/vendor", folder)

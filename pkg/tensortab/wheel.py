@@ -1,7 +1,9 @@
-"""The running package as a wheel for Pyodide, built in memory.
+"""What a tab unpacks of this environment, built in memory: the running package, and jinja2.
 
-It holds the Python, the JavaScript beside it and the kernels; pages (`web/`) reach Pyodide from
-outside. What a tab runs is always what runs here, in a checkout too, with no build step between.
+The package's wheel holds the Python, the JavaScript beside it and the kernels; pages (`web/`) reach
+Pyodide from outside. What a tab runs is always what runs here, in a checkout too, with no build
+step between. So it is with jinja2, for chat templates: its own Python and that of MarkupSafe, whose
+compiled half it does without, as they are installed here.
 """
 
 import base64
@@ -9,9 +11,12 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 from tensortab import __version__, assets
+
+JINJA = ("jinja2", "markupsafe")
 
 
 def name() -> str:
@@ -30,6 +35,20 @@ def build() -> bytes:
         b"Wheel-Version: 1.0\nGenerator: tensortab\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     )
     entries[f"{info}/RECORD"] = _record(entries, f"{info}/RECORD").encode()
+    return _zipped(entries)
+
+
+def build_jinja() -> bytes:
+    """A zip of jinja2 and MarkupSafe, their Python and their licences, for site-packages."""
+    entries = {}
+    for package in JINJA:
+        for file in metadata.files(package) or ():
+            if file.suffix == ".py" or "licenses" in file.parts or file.name == "METADATA":
+                entries[file.as_posix()] = Path(str(file.locate())).read_bytes()
+    return _zipped(entries)
+
+
+def _zipped(entries: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, data in entries.items():

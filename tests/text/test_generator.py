@@ -1,6 +1,5 @@
 import asyncio
 import pickle
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from decoder_torch import logits
 from tensortab.errors import FormatError, ShapeError, UnsupportedError
 from tensortab.models import decoder, llama
 from tensortab.quant import q4gsw
-from tiny_llama import CONFIG, tensors, write_checkpoint
+from tiny_llama import CONFIG, drive, tensors, write_checkpoint
 
 PROMPT = "def add(a,"
 
@@ -23,19 +22,6 @@ PROMPT = "def add(a,"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("llama"))
-
-
-def drive(
-    native: harness.Native, folder: Path, work: Callable[[Any], Awaitable[Any]], **options: Any
-) -> Any:
-    async def run() -> Any:
-        model = await tt.load(str(folder), device=native.device, **options)
-        try:
-            return await work(model)
-        finally:
-            model.destroy()
-
-    return asyncio.run(run())
 
 
 async def text_of(model: Any, prompt: str = PROMPT, **options: Any) -> list[str]:

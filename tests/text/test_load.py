@@ -377,7 +377,7 @@ def test_tables_over_a_limit_are_split(
     async def logits(most: int) -> tuple[np.ndarray, int]:
         recipe = Recipe(Format("q4gsw") if quantize else FLOAT)
         config = llama.read(CONFIG | {"vocab_size": 1200}, 18)
-        graph, weights = decoder.build(config, recipe, rows=5, fed=True, logits=True, most=most)
+        graph, weights = decoder.build(config, recipe, rows=5, scores=True, most=most)
         checkpoint = await open_checkpoint(open_folder(sound))
         (session,) = await open_sessions(native.device, [graph], weights, checkpoint)
         try:

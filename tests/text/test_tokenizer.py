@@ -50,7 +50,9 @@ async def main(payload):
     cut = tokenizer.encode_batch(job["texts"], max_length=12)
     ids = tokenizer.encode_batch(job["texts"])
     texts = [tokenizer.decode(row) for row in ids]
-    return json.dumps([ids, cut, texts, tokenizer.encode("one"), tokenizer.decode([])]).encode()
+    bare = tokenizer.encode_batch(job["texts"], add_special_tokens=False)
+    found = [ids, cut, texts, bare, tokenizer.encode("one"), tokenizer.decode([])]
+    return json.dumps(found).encode()
 """
 
 
@@ -120,6 +122,16 @@ def test_cutting_keeps_special_tokens(post, expected):
     assert ids == [encoding.ids for encoding in library.encode_batch(["ab b a b", "a"])]
 
 
+def test_special_tokens_are_left_out_where_the_text_has_its_own(minilm):
+    whole = minilm.encode("[CLS] Hello, world! [SEP]", add_special_tokens=False)
+    assert whole == minilm.encode("Hello, world!")
+    assert minilm.encode("word " * 9, 4, add_special_tokens=False) == [2773] * 4
+    assert minilm.beginning == [101]
+    assert opened(made("$A [SEP]")).beginning == []
+    with pytest.raises(ShapeError, match="max_length is 0, expected more than the 0 special"):
+        minilm.encode("a", 0, add_special_tokens=False)
+
+
 @pytest.mark.parametrize("max_length", [0, 1, 2])
 def test_refuses_to_cut_special_tokens(minilm, max_length):
     message = f"max_length is {max_length}, expected more than the 2 special tokens of every line"
@@ -170,10 +182,11 @@ def in_tab(tab, tokenizer, texts):
 
 def test_a_tab_gives_the_same_ids(chrome, folder, minilm):
     text = (folder / "tokenizer.json").read_text()
-    ids, cut, texts, one, nothing = in_tab(chrome, text, TEXTS)
+    ids, cut, texts, bare, one, nothing = in_tab(chrome, text, TEXTS)
     assert dict(zip(TEXTS, ids, strict=True)) == {t: minilm.encode(t) for t in TEXTS}
     assert cut == minilm.encode_batch(TEXTS, max_length=12)
     assert texts == [minilm.decode(row) for row in ids]
+    assert bare == minilm.encode_batch(TEXTS, add_special_tokens=False)
     assert (one, nothing) == (minilm.encode("one"), "")
 
 

@@ -3,6 +3,7 @@
 from .argmax import argmax
 from .attention import sdpa
 from .cached_attention import attend, sdpa_with_kv_cache
+from .cross_entropy import cross_entropy
 from .elementwise import add, div, geglu, gelu, mul, silu, sub, swiglu
 from .embedding import embedding, embedding_q4gsw, embedding_q8gsw
 from .glu import glu
@@ -30,6 +31,7 @@ __all__ = [
     "attend",
     "bmm",
     "concat",
+    "cross_entropy",
     "div",
     "embedding",
     "embedding_q4gsw",

@@ -29,7 +29,7 @@ _LAYER, _RMS, _L2 = 0, 1, 2
 _LONGEST_ALONE = 16384
 
 
-def _rows(kernel: Kernel, target: Target, d: Dim, **knobs: int) -> Kernel:
+def shared_rows(kernel: Kernel, target: Target, d: Dim, **knobs: int) -> Kernel:
     """Set how a row of `d` is shared: by no one, so without barriers, where the GPU is imitated."""
     if target.software and upper(d) <= _LONGEST_ALONE:
         return kernel.specialise(LANES=1, ROWS=8, **knobs)
@@ -55,7 +55,7 @@ def _lower(
     eps: float,
     offset: float = 0.0,
 ) -> list[Dispatch]:
-    kernel = _rows(_NORM, target, x.shape[-1], OP=code)
+    kernel = shared_rows(_NORM, target, x.shape[-1], OP=code)
     grid = fold(target, ceildiv(rows_of(x), kernel["ROWS"]))
     operands = {"x": x, "weight": weight, "bias": bias, "y": y}
     fields = {"rows": rows_of(x), "D": x.shape[-1], "eps": eps, "offset": offset}
@@ -133,7 +133,7 @@ def _softmax_reference(x: Array) -> Array:
 
 
 def _softmax_lower(target: Target, y: Tensor, x: Tensor) -> list[Dispatch]:
-    kernel = _rows(_SOFTMAX, target, x.shape[-1])
+    kernel = shared_rows(_SOFTMAX, target, x.shape[-1])
     grid = fold(target, ceildiv(rows_of(x), kernel["ROWS"]))
     return [dispatch(kernel, grid, x=x, y=y, rows=rows_of(x), D=x.shape[-1])]
 

@@ -26,7 +26,8 @@ Nguyen et al., 2407.01082 (min-p).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -53,6 +54,11 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            got, whole = getattr(self, f.name), f.type == "int"
+            if isinstance(got, bool) or not isinstance(got, Integral if whole else Real):
+                expected = "an integer" if whole else "a number"
+                raise UnsupportedError(f"sampling: {f.name} is {got!r}, expected {expected}")
         for name, sound, expected in (
             ("temperature", 0 <= self.temperature <= 1e6, "0 (greedy) to 1e6"),
             ("top_k", 0 <= self.top_k < 2**31, "0 (off) to 2**31 - 1"),
@@ -73,7 +79,7 @@ class Sampling:
         floats = [min(steep, _STEEPEST), self.repetition_penalty, 1 / self.repetition_penalty]
         bits = np.array(floats, np.float32).view(np.uint32)
         drop = min(round((1 - self.top_p) * 2**32), 2**32 - 1)
-        seed = self.seed & 0xFFFFFFFF, self.seed >> 32
+        seed = int(self.seed) & 0xFFFFFFFF, int(self.seed) >> 32
         return np.array([*seed, bits[0], self.top_k, drop, min(keep, FAR - 1), *bits[1:]], "uint32")
 
     def probabilities(self, logits: Array, seen: Array | None = None) -> Array:

@@ -1,18 +1,24 @@
-"""Tokenizing with `@huggingface/tokenizers`, a JavaScript module.
+"""Tokenizing with `@huggingface/tokenizers`, a JavaScript module, and jinja2 for chat templates.
 
-The page's boot code imports it (globalThis.tensortab.tokenizers is the module, or its address);
+The page's boot code imports the module (globalThis.tensortab.tokenizers is it, or its address);
 without such code it comes from a CDN. Only an address needs eval, which a page's Content-Security-
 Policy may forbid, since Python has no other way to a dynamic import.
+
+jinja2 is fetched when messages are first rendered: a zip at globalThis.tensortab.jinja, else
+Pyodide's own packages.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import site
 from dataclasses import dataclass
 from typing import Any
 
 import js
+import pyodide_js
 from pyodide.code import run_js
 from pyodide.ffi import JsException, to_js
 
@@ -56,13 +62,19 @@ class JsEngine:
     repairs: list[tuple[re.Pattern[str], str]]
     size: int  # one more than the largest id
 
-    def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        """Ids of each text, special tokens included, neither padded nor cut."""
+    def encode_batch(self, texts: list[str], add_special_tokens: bool) -> list[list[int]]:
+        """Ids of each text, neither padded nor cut."""
         for pattern, replacement in self.repairs:
             texts = [pattern.sub(replacement, text) for text in texts]
-        # A few calls for the whole batch. map hands encode an index as its options, which then are
-        # the defaults; stringify's list keeps the encodings' ids and drops the rest.
-        encodings = to_js(texts).map(self.tokenizer.encode.bind(self.tokenizer))
+        encode = self.tokenizer.encode
+        if add_special_tokens:
+            # A few calls for the whole batch. map hands encode an index as its options, which then
+            # are the defaults.
+            encodings = to_js(texts).map(encode.bind(self.tokenizer))
+        else:
+            bare = _object(add_special_tokens=False)
+            encodings = to_js([encode(text, bare) for text in texts])
+        # stringify's list keeps the encodings' ids and drops the rest.
         rows = json.loads(js.JSON.stringify(encodings, to_js(["ids"])))
         return [row["ids"] for row in rows]
 
@@ -85,3 +97,26 @@ async def _module() -> Any:
         return await run_js("(url) => import(url)")(served)
     except JsException as error:
         raise SetupError(f"the tokenizer's JavaScript from {served}: {error}") from error
+
+
+async def load_jinja() -> None:
+    """Have jinja2 to import, if it is not there yet."""
+    if importlib.util.find_spec("jinja2"):
+        return
+    served = getattr(getattr(js, "tensortab", None), "jinja", None)
+    why = "Pyodide's packages lack it"
+    try:
+        if served is None:
+            await pyodide_js.loadPackage("jinja2")
+        else:
+            response = await js.fetch(served)
+            folder = _object(extractDir=site.getsitepackages()[0])
+            pyodide_js.unpackArchive(await response.arrayBuffer(), "zip", folder)
+    except JsException as error:
+        why = str(error)
+    importlib.invalidate_caches()
+    if not importlib.util.find_spec("jinja2"):  # loadPackage may only log what it did not find
+        raise SetupError(
+            f"this page has no jinja2, which chat templates need ({why}):"
+            ' await micropip.install("jinja2") beforehand'
+        )

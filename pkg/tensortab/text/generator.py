@@ -5,38 +5,55 @@
         print(piece, end="")
 
 Two sessions share weights, caches and the live position: one takes a prompt in chunks of up to 128
-tokens, one a token a step. Tokens are sampled on the GPU and stay there; bursts are submitted two
-ahead and read late, so the host never waits for a single token. What a call leaves in the caches
-is kept: a prompt that begins like the last one's text continues from there.
+tokens, one a token a step. Tokens are sampled on the GPU and stay there; chunks and bursts of steps
+are submitted two ahead and read late, so the host never waits for a single token. What a call
+leaves in the caches is kept: a prompt that begins like the last one's text continues from there.
+
+A model does one thing at a time, and the newest call wins: a stream that was left, or that another
+call takes over from, submits nothing more. What is refused is refused before anything has changed.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Container, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from ..dim import Sym
-from ..errors import FormatError, ShapeError, UnsupportedError
+from ..errors import ShapeError
 from ..models import decoder
 from ..models.fill import Progress
 from ..models.sessions import open_sessions
 from ..op import Array
-from ..ops import Sampling
+from ..profile import Profile
 from ..quant.recipe import Recipe
 from ..runtime import Device
 from ..session import Session
 from ..weights import Checkpoint
+from .chat import ChatTemplate, Messages
+from .pieces import Pieces
+from .request import (
+    Limits,
+    Overflow,
+    Request,
+    check_ids,
+    check_stop,
+    ends,
+    sampling_defaults,
+    settle,
+)
+from .scoring import Scorer, windows
 from .tokenizer import Tokenizer, check_tokens
+from .turn import Outputs, Turn
+from .usage import Timings, Usage
 
 CHUNK = 128  # tokens of a prompt a run
-_AHEAD = 2  # bursts on their way before the first is read
-_BROKEN = "\ufffd"  # what a tokenizer makes of half a character
+_BEFORE = 8  # tokens of the prompt that the first piece is decoded after
 
 
 @dataclass
@@ -48,10 +65,14 @@ class Generator:
     config: decoder.Config
     prompt: Session
     decode: Session
+    scorer: Scorer
     bits: float  # a weight, over the quantized matrices
     eos: frozenset[int]
     defaults: Mapping[str, Any] = field(default_factory=dict)  # of Sampling
     held: list[int] = field(default_factory=list)  # tokens whose keys and values the caches hold
+    last: Usage = field(default_factory=Usage)  # of the latest call to generate or generate_ids
+    template: ChatTemplate | None = None  # read when messages first come
+    _turn: Turn | None = None
 
     @classmethod
     async def create(
@@ -70,50 +91,51 @@ class Generator:
         before memory is spent; a load that fails leaves nothing on the device.
         """
         check_tokens(tokenizer, config.vocab)
-        eos = _ends(generation, config.vocab)
-        rows = Sym("rows", min(CHUNK, config.context), min=1)
-        most = device.info.largest
+        eos, defaults = ends(generation, config.vocab), sampling_defaults(generation)
+        chunk, most = min(CHUNK, config.context), device.info.largest
+        rows = Sym("rows", chunk, min=1)
         graph, weights = decoder.build(config, recipe, rows=rows, fed=True, most=most)
         single, _ = decoder.build(config, recipe, most=most)
         prompt, decode = await open_sessions(device, [graph, single], weights, checkpoint, progress)
-        known = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-        defaults = {k: generation[k] for k in known if generation.get(k) is not None}
-        if not generation.get("do_sample", True):
-            defaults["temperature"] = 0.0
-        return cls(device, tokenizer, config, prompt, decode, weights.bits, eos, defaults)
+        scorer = Scorer(device, config, recipe, prompt, chunk, most)
+        return cls(device, tokenizer, config, prompt, decode, scorer, weights.bits, eos, defaults)
 
     async def generate(
         self,
-        prompt: str,
+        prompt: str | Messages,
         *,
         max_new_tokens: int = 64,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
+        overflow: Overflow = "refuse",
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         **sampling: Any,
     ) -> AsyncGenerator[str, None]:
         """Yield the text after `prompt` in pieces, never half a character.
 
+        A prompt is a text, or messages ({"role": …, "content": …}) that the checkpoint's chat
+        template lays out, with `chat_template_kwargs` for variables of its own (enable_thinking).
+
         Ends at an end token, before any of the `stop` strings, after `max_new_tokens`, or where
-        the context is full. `sampling` is what `Sampling` takes (temperature, top_k, top_p, min_p,
-        repetition_penalty, seed), on top of the model's generation_config.json.
+        the context is full. A prompt that is longer than the context is refused, or with
+        overflow="truncate" cut at its beginning (request.py). `sampling` is what `Sampling` takes
+        (temperature, top_k, top_p, min_p, repetition_penalty, seed), on top of the model's
+        generation_config.json. `model.last` has the call's counts and times.
         """
-        tokens: list[int] = []
-        sent = 0
-        keep = max(map(len, stop), default=1) - 1  # the tail that may yet become a stop string
-        ids = self.tokenizer.encode(prompt)
-        async with aclosing(self._tokens(ids, max_new_tokens, self.eos, sampling)) as stream:
+        stops, before = check_stop(stop), 0
+        if isinstance(prompt, str):
+            ids, before = self.tokenizer.encode(prompt), _BEFORE
+        else:
+            ids = await self._lay_out(prompt, chat_template_kwargs or {})
+        request = self._request(ids, max_new_tokens, overflow, sampling)
+        pieces = Pieces(self.tokenizer.decode, stops, ids[len(ids) - before :])
+        async with aclosing(self._tokens(request, self.eos)) as stream:
             async for token in stream:
-                tokens.append(token)
-                text = self.tokenizer.decode(tokens)
-                found = [at for s in stop if (at := text.find(s)) >= 0]
-                if found:
-                    yield text[sent : min(found)]
+                if piece := pieces.add(token):
+                    yield piece
+                if pieces.stopped:
                     return
-                end = len(text.rstrip(_BROKEN)) - keep
-                if end > sent:
-                    yield text[sent:end]
-                    sent = end
-        if rest := self.tokenizer.decode(tokens)[sent:]:
-            yield rest
+        if piece := pieces.end():
+            yield piece
 
     async def generate_ids(
         self,
@@ -121,84 +143,158 @@ class Generator:
         *,
         max_new_tokens: int = 64,
         ignore_eos: bool = False,
+        overflow: Overflow = "refuse",
         **sampling: Any,
     ) -> list[int]:
         """The tokens after `ids`, the end token left out."""
-        eos = frozenset[int]() if ignore_eos else self.eos
-        return [t async for t in self._tokens(list(ids), max_new_tokens, eos, sampling)]
+        request = self._request(ids, max_new_tokens, overflow, sampling)
+        async with aclosing(self._tokens(request, set() if ignore_eos else self.eos)) as stream:
+            return [token async for token in stream]
 
-    async def _tokens(
-        self, ids: list[int], most: int, eos: frozenset[int], sampling: Mapping[str, Any]
-    ) -> AsyncGenerator[int, None]:
-        known = [f.name for f in fields(Sampling)]
-        if unknown := [*sampling.keys() - known]:
-            raise UnsupportedError(f"sampling option {unknown}; there are {', '.join(known)}")
-        settings = Sampling(**{**self.defaults, **sampling})
-        if not 0 < len(ids) <= self.config.context:
+    async def logits(self, ids: Sequence[int]) -> Array:
+        """Scores of the token after each of `ids`, float32 [len(ids), vocab].
+
+        The caches hold `ids` afterwards: a conversation's prefix is computed again.
+        """
+        fed = check_ids(ids, self.config.vocab)
+        if len(fed) > self.config.context:
             raise ShapeError(
-                f"the prompt has {len(ids)} tokens, expected 1 to {self.config.context}, the"
-                " context this model was opened with"
+                f"logits of {len(fed)} tokens, expected 1 to {self.config.context}, the context"
+                " this model was opened with"
             )
-        # The last token needs no room in the caches, which hold what was fed.
-        left = min(most, self.config.context - len(ids) + 1)
-        if left < 1:
-            return
-        first = self._feed(ids, settings)
-        pending: deque[Awaitable[dict[str, Array]]] = deque([first])
-        left -= 1
-        burst = 2 if self.device.info.software else 8
+        session = await self.scorer.session(losses=False)
+        self._end()
+        chunks = self.scorer.logits(session, fed)
+        self.held = fed
+        return np.concatenate(await chunks)
+
+    async def perplexity(self, text: str) -> float:
+        """Perplexity: e to the mean −log p of tokens 2 … n, each given those before it.
+
+        The tokens are those the tokenizer gives, special ones included. A text longer than the
+        context is read in windows half a context apart (scoring.py). The caches hold the last
+        window afterwards. ShapeError for a text of fewer than 2 tokens.
+        """
+        ids = check_ids(self.tokenizer.encode(text), self.config.vocab)
+        if len(ids) < 2:
+            raise ShapeError(f"perplexity of {len(ids)} token, expected a text of at least 2")
+        session = await self.scorer.session(losses=True)
+        total = 0.0
+        for start, end, first in windows(len(ids), self.config.context):
+            self._end()
+            chunks = self.scorer.losses(session, ids[start:end])
+            self.held = ids[start : end - 1]
+            losses = np.concatenate(await chunks).astype(np.float64)
+            total += float(losses[first - start - 1 :].sum())
+        return float(np.exp(total / (len(ids) - 1)))
+
+    async def time(self) -> Timings | None:
+        """GPU time of a chunk as long as the last prompt's, and of a decode step after it.
+
+        None where the adapter has no clock (the feature timestamp-query).
+        """
+        if "timestamp-query" not in self.device.features:
+            return None
+        rows, at = self._spare()
+        _, chunk = await self.prompt.time_steps(1, ids=[[0] * rows])
+        self.decode.truncate(pos=at)
+        _, steps = await self.decode.time_steps(min(self._burst, rows))
+        self.decode.truncate(pos=at)
+        return Timings(rows, float(chunk.sum()) / 1e9, float(np.median(steps)) / 1e9)
+
+    async def profile(self) -> tuple[Profile, Profile]:
+        """The same chunk and step with each dispatch timed."""
+        rows, at = self._spare()
+        chunk = await self.prompt.profile(ids=[[0] * rows])
+        self.decode.truncate(pos=at)
+        step = await self.decode.profile()
+        self.decode.truncate(pos=at)
+        return chunk, step
+
+    def destroy(self) -> None:
+        """Free the device's memory."""
+        self.scorer.destroy()
+        self.decode.destroy()
+        self.prompt.destroy()
+
+    @property
+    def _burst(self) -> int:
+        """Decode steps a submission."""
+        return 2 if self.device.info.software else 8
+
+    async def _lay_out(self, messages: Messages, variables: Mapping[str, Any]) -> list[int]:
+        """The tokens of messages; the template writes the special tokens itself."""
+        if self.template is None:
+            self.template = await ChatTemplate.open(self.tokenizer.folder)
+        text = await self.template.render(messages, **variables)
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def _request(
+        self, ids: Sequence[int], most: int, overflow: str, sampling: Mapping[str, Any]
+    ) -> Request:
+        limits = Limits(self.config.vocab, self.config.context, self.tokenizer.beginning)
+        return settle(ids, limits, most, overflow, {**self.defaults, **sampling})
+
+    async def _tokens(self, request: Request, eos: Container[int]) -> AsyncGenerator[int, None]:
+        """The sampled tokens as they are read."""
+        self._end()
+        began, first = perf_counter(), 0.0
+        turn = self._turn = Turn(self._submissions(request))
         try:
-            while pending:
-                while left and len(pending) <= _AHEAD:
-                    steps = min(burst, left)
-                    pending.append(self.decode.run_steps(steps))
-                    left -= steps
-                for token in (await pending.popleft())["token"].reshape(-1).tolist():
+            while turn:
+                tokens = await turn.read()
+                now = perf_counter()
+                first = first or (now if tokens else 0.0)
+                for token in tokens:
                     if token in eos:
                         return
                     self.held.append(token)
+                    self.last = self.last.after(first - began, now - first)
                     yield token
-        finally:  # also where the caller stops early: what is on its way still moves the position
-            for burst_read in pending:
-                await burst_read
-            fed = min(self.decode.get("pos"), len(self.held))
-            self.held = self.held[:fed]
-            self.decode.truncate(pos=fed)
+                    turn.check()
+        finally:
+            if self._turn is turn:
+                self._end()
 
-    def _feed(self, ids: list[int], settings: Sampling) -> Awaitable[dict[str, Array]]:
-        """Feed what the caches do not hold yet; the token after it, on its way."""
+    def _submissions(self, request: Request) -> Iterator[tuple[Outputs, bool]]:
+        """Each submission when it is asked for: its outputs, and whether its tokens are wanted."""
+        ids = request.ids
+        self.last = Usage(len(ids), 0, request.dropped, request.room)
+        if not request.room:
+            return
         same = sum(1 for _ in takewhile(lambda p: p[0] == p[1], zip(ids, self.held, strict=False)))
         start = min(same, len(ids) - 1)  # the last is fed again: its logits are wanted
         self.prompt.truncate(pos=start)
         seen = np.zeros(self.config.vocab, np.int32)
-        seen[[i for i in ids[:start] if i < len(seen)]] = 1
+        seen[ids[:start]] = 1
         self.prompt.state("seen").write(seen)
-        self.prompt.state("sampling").write(settings.encode())
-        chunks = [ids[at : at + CHUNK] for at in range(start, len(ids), CHUNK)]
-        results = [self.prompt.run_steps(1, ids=[chunk]) for chunk in chunks]
+        self.prompt.state("sampling").write(request.settings.encode())
         self.held = list(ids)
-        return _last(results)
+        self.last = replace(self.last, reused_tokens=start)
+        for at in range(start, len(ids), CHUNK):
+            yield self.prompt.run_steps(1, ids=[ids[at : at + CHUNK]]), at + CHUNK >= len(ids)
+        for done in range(1, request.room, self._burst):
+            yield self.decode.run_steps(min(self._burst, request.room - done)), True
 
-    def destroy(self) -> None:
-        """Free the device's memory."""
-        self.decode.destroy()
-        self.prompt.destroy()
+    def _end(self) -> None:
+        """End the call under way, if there is one: what it has submitted runs, and is dropped."""
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.end()
+        # The caches hold what was fed, as far as its tokens were read.
+        fed = min(self.decode.get("pos"), len(self.held))
+        self.held = self.held[:fed]
+        self.decode.truncate(pos=fed)
 
+    def _spare(self) -> tuple[int, int]:
+        """Go to where a chunk and some steps can be run for their time: its tokens, the position.
 
-def _ends(generation: Mapping[str, Any], vocab: int) -> frozenset[int]:
-    """The end tokens of a generation_config.json."""
-    found = generation.get("eos_token_id")
-    ends = found if isinstance(found, list) else [] if found is None else [found]
-    for end in ends:
-        if type(end) is not int or not 0 <= end < vocab:
-            raise FormatError(
-                f"generation_config.json: eos_token_id is {found!r}, expected ids from 0 to"
-                f" {vocab - 1} (vocab_size in config.json)"
-            )
-    return frozenset(ends)
-
-
-async def _last(results: Sequence[Awaitable[dict[str, Array]]]) -> dict[str, Array]:
-    for result in results:
-        found = await result
-    return found
+        What is held beyond there is given up; all before it stays.
+        """
+        self._end()
+        computed = self.last.prompt_tokens - self.last.reused_tokens
+        rows = min(computed or CHUNK, CHUNK, self.config.context)
+        at = min(len(self.held), self.config.context - rows)
+        self.held = self.held[:at]
+        self.decode.truncate(pos=at)
+        return rows, at

@@ -26,9 +26,10 @@ class NativeEngine:
 
     tokenizer: tokenizers.Tokenizer
 
-    def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        """Ids of each text, special tokens included, neither padded nor cut."""
-        return [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
+    def encode_batch(self, texts: list[str], add_special_tokens: bool) -> list[list[int]]:
+        """Ids of each text, neither padded nor cut."""
+        encodings = self.tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
+        return [encoding.ids for encoding in encodings]
 
     def decode(self, ids: list[int]) -> str:
         """The text of some ids, special tokens left out."""

@@ -17,19 +17,19 @@ Errors: FormatError for a tokenizer.json that cannot be used; SetupError where i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from tensortab.errors import FormatError, ShapeError
-from tensortab.weights.folder import open_folder
+from tensortab.weights.folder import Folder, open_folder
 from tensortab.weights.source import IN_BROWSER, release
 
 
 class Engine(Protocol):
     """A library that tokenizes."""
 
-    def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        """Ids of each text, special tokens included, neither padded nor cut."""
+    def encode_batch(self, texts: list[str], add_special_tokens: bool) -> list[list[int]]:
+        """Ids of each text, neither padded nor cut; special tokens of a line's ends if asked."""
 
     def decode(self, ids: list[int]) -> str:
         """The text of some ids, special tokens left out."""
@@ -45,16 +45,18 @@ class Tokenizer:
 
     engine: Engine
     specials: tuple[int, int]  # how many special tokens a line begins and ends with
+    folder: Folder | None = None  # where it came from, for what lies beside tokenizer.json
 
     @classmethod
     async def open(cls, location: Any) -> Tokenizer:
         """From the tokenizer.json of a folder: a path, a URL or what else `open_folder` takes."""
-        source = await open_folder(location).source("tokenizer.json")
+        folder = open_folder(location)
+        source = await folder.source("tokenizer.json")
         # Foreign: ten megabytes that a browser's library would only have handed back to it.
         data = await source.foreign(0, await source.size())
         opened = await cls.from_json(data, source.name)
         release(data)
-        return opened
+        return replace(opened, folder=folder)
 
     @classmethod
     async def from_json(cls, data: Any, name: str = "tokenizer.json") -> Tokenizer:
@@ -67,7 +69,7 @@ class Tokenizer:
         except UnicodeDecodeError as error:
             raise FormatError(f"{name}: {error}") from error
         engine = await _open_engine(name, text)
-        empty, one = engine.encode_batch(["", "a"])
+        empty, one = engine.encode_batch(["", "a"], add_special_tokens=True)
         pairs = enumerate(zip(empty, one, strict=False))
         begin = next((i for i, (a, b) in pairs if a != b), len(empty))
         return cls(engine, (begin, len(empty) - begin))
@@ -77,19 +79,32 @@ class Tokenizer:
         """One more than the largest id: the rows a model's table has to have."""
         return self.engine.size
 
-    def encode(self, text: str, max_length: int | None = None) -> list[int]:
-        """The ids of one text, special tokens included."""
-        return self.encode_batch([text], max_length)[0]
+    @property
+    def beginning(self) -> list[int]:
+        """The special tokens that every line begins with: a BOS, or nothing."""
+        return self.encode("")[: self.specials[0]]
 
-    def encode_batch(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
+    def encode(
+        self, text: str, max_length: int | None = None, *, add_special_tokens: bool = True
+    ) -> list[int]:
+        """The ids of one text; special tokens at its ends unless `add_special_tokens` is False."""
+        return self.encode_batch([text], max_length, add_special_tokens=add_special_tokens)[0]
+
+    def encode_batch(
+        self,
+        texts: Sequence[str],
+        max_length: int | None = None,
+        *,
+        add_special_tokens: bool = True,
+    ) -> list[list[int]]:
         """The ids of each text, at most `max_length` of them; one call of the library for all."""
-        rows = self.engine.encode_batch([_sound(text) for text in texts])
+        rows = self.engine.encode_batch([_sound(text) for text in texts], add_special_tokens)
         if max_length is None:
             return rows
-        end = self.specials[1]
-        if max_length <= sum(self.specials):
+        kept, end = (sum(self.specials), self.specials[1]) if add_special_tokens else (0, 0)
+        if max_length <= kept:
             raise ShapeError(
-                f"max_length is {max_length}, expected more than the {sum(self.specials)} special"
+                f"max_length is {max_length}, expected more than the {kept} special"
                 f" tokens of every line"
             )
         return [

@@ -1,0 +1,62 @@
+// y[row] = log Σ exp(x[row, :]) − x[row, target[row]], and 0 for a target outside of the row.
+// LANES invocations share a row, a workgroup holds ROWS rows. The greatest element is subtracted
+// first, so large logits do not overflow.
+
+const LANES: u32 = 64u;   // knob: invocations a row, a power of two
+const ROWS: u32 = 1u;     // knob: rows a workgroup
+
+struct Params {
+  rows: u32,
+  V: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> targets: array<i32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<uniform> p: Params;
+
+const LEAST = -3.4028234e38;
+
+var<workgroup> partial: array<f32, LANES * ROWS>;
+
+fn row_reduce(v: f32, lane: u32, first: u32, greatest: bool) -> f32 {
+  if (LANES == 1u) { return v; }
+  workgroupBarrier();
+  partial[first + lane] = v;
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (lane < half) {
+      let a = partial[first + lane];
+      let b = partial[first + lane + half];
+      partial[first + lane] = select(a + b, max(a, b), greatest);
+    }
+  }
+  workgroupBarrier();
+  return partial[first];
+}
+
+@compute @workgroup_size(LANES, ROWS)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>,
+) {
+  let lane = local.x;
+  let first = local.y * LANES;
+  let row = (group.x + group.y * groups.x) * ROWS + local.y;
+  let start = min(row, p.rows - 1u) * p.V;  // past the end: compute the last row, store nothing
+
+  var greatest = LEAST;
+  for (var i = lane; i < p.V; i += LANES) { greatest = max(greatest, x[start + i]); }
+  greatest = row_reduce(greatest, lane, first, true);
+  var sum = 0.0;
+  for (var i = lane; i < p.V; i += LANES) { sum += exp(x[start + i] - greatest); }
+  sum = row_reduce(sum, lane, first, false);
+  if (lane > 0u || row >= p.rows) { return; }
+
+  // A negative target is a great one as u32.
+  let target_id = u32(targets[row]);
+  var loss = 0.0;
+  if (target_id < p.V) { loss = log(sum) + (greatest - x[start + target_id]); }
+  y[row] = loss;
+}
