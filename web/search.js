@@ -1,6 +1,8 @@
 // The view that ranks lines by meaning: lines and a query in, the ranking out.
 
+import { onFilesDropped } from "./drop.js";
 import { count, number, seconds } from "./format.js";
+import { keeper } from "./kept.js";
 
 const SHOWN = 100; // results at first, and more at each "show more"
 const LARGEST = 20e6; // bytes of a dropped file; the text area grows slow long before
@@ -8,30 +10,7 @@ const PASTED = 20_000; // characters from which a paste is put in by script
 const LONG = 400; // characters from which a result can be unfolded
 const PAUSE = 300; // ms without typing until lines are counted and kept
 
-// Storage may be forbidden or full: the page then forgets at a reload, and works.
-const kept = {
-  get(key) {
-    try {
-      return localStorage.getItem(`tensortab.search.${key}`);
-    } catch {
-      return null;
-    }
-  },
-  set(key, value) {
-    try {
-      localStorage.setItem(`tensortab.search.${key}`, value);
-    } catch {
-      kept.drop(key); // an older text would come back in its place
-    }
-  },
-  drop(key) {
-    try {
-      localStorage.removeItem(`tensortab.search.${key}`);
-    } catch {
-      // forbidden altogether: nothing is there to come back
-    }
-  },
-};
+const kept = keeper("search");
 
 // Each different line with the numbers of the lines that say it.
 function distinct(text) {
@@ -184,8 +163,9 @@ export function search(section, engine) {
     const turn = ++asked;
     working(true);
     work.firstElementChild.value = 0;
-    element("work-stage").textContent = engine.facts ? "Ranking" : "Waiting for the model";
+    element("work-stage").textContent = engine.models.search.facts ? "Ranking" : "Waiting for the model";
     const answer = await engine.ask(
+      "search",
       { type: "rank", query: text, lines: entries.map((e) => e.line) },
       progress,
     );
@@ -196,7 +176,7 @@ export function search(section, engine) {
 
   async function stop() {
     asked += 1;
-    await engine.ask({ type: "stop" });
+    await engine.ask("search", { type: "stop" });
     working(false);
     summary.textContent = "Stopped. What was embedded so far is remembered.";
   }
@@ -245,15 +225,7 @@ export function search(section, engine) {
       rank();
     });
   }
-  // A file dropped beside the text area must not navigate away from the page.
-  addEventListener("dragover", (event) => {
-    if (event.dataTransfer.types.includes("Files")) event.preventDefault();
-  });
-  addEventListener("drop", (event) => {
-    if (!event.dataTransfer.files.length) return;
-    event.preventDefault();
-    open(event.dataTransfer.files);
-  });
+  onFilesDropped(section, ({ files }) => open(files));
 
   lines.value = kept.get("lines") ?? lines.defaultValue;
   query.value = kept.get("query") ?? "";

@@ -256,7 +256,6 @@ def serve(port: int) -> None:
             await asyncio.to_thread(vendor.pyodide)
         except SetupError as error:
             system.say(f"{error}\nPages will take Pyodide from its CDN instead.")
-        await asyncio.to_thread(vendor.model, "all-MiniLM-L6-v2")
         async with server.serve(server.application(), port) as address:
             click.echo(f"tensortab is at {address} (Ctrl-C ends it)")
             await asyncio.Event().wait()

@@ -3,14 +3,21 @@
     /                       web/ (the demo page and what it loads)
     /boot.json              where a page finds Pyodide, the wheel and the tokenizer
     /replay.js              the package's own JavaScript, which a page without eval imports itself
-    /vendor/…  /models/…    the cache folder's, with HTTP ranges
-    /wheel/tensortab-…whl   the running package, zipped when the server starts
-    /wheel/jinja.zip        jinja2, zipped when a page first renders a chat template
+    /vendor/…               the cache folder's
+    /models/…               the cache folder's or those of web/models, with HTTP ranges; a known
+                            model that is missing is fetched then: 202 until it is there, 503 and
+                            the reason where it cannot be had
+    /wheel/…/tensortab-…whl the running package, zipped when the server starts
+    /jinja.zip              jinja2, zipped when a page first renders a chat template
 
-Pages get a Content-Security-Policy that lets nothing out of the machine.
+Pages get a Content-Security-Policy that lets nothing out of the machine. An address that holds a
+version or a hash names the same bytes for ever, so browsers keep it without asking; of everything
+else they ask again, and an unchanged file answers 304.
 """
 
 import asyncio
+import hashlib
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,19 +38,23 @@ TYPES = {
     ".zip": "application/zip",
     ".safetensors": "application/octet-stream",
 }
+# The lock beside Pyodide's own files is this package's, and may change under the same version.
+LASTING = re.compile(r"/wheel/|/vendor/[^/]+-[\d.]+/(?!pyodide-lock\.json)")
+FOR_EVER = "public, max-age=31536000, immutable"
+FETCHES = web.AppKey("FETCHES", dict[str, asyncio.Task[Path]])  # models on their way
 # These run a person's own Python, which may reach where it likes, as any script of theirs.
 UNRESTRICTED = ("/run.html", "/run_worker.js")
 
 
-def boot_config() -> dict[str, str]:
+def boot_config(package: bytes) -> dict[str, str]:
     """What boot.js reads: addresses under the site's root, or the CDN's if nothing is vendored."""
     local = vendor.is_vendored()
     return {
         "pyodide": f"{parts.PYODIDE}/" if local else parts.CDN_PYODIDE,
         "tokenizers": f"{parts.TOKENIZERS}/tokenizers.mjs" if local else parts.CDN_TOKENIZERS,
-        "wheel": f"wheel/{wheel.name()}",
+        "wheel": f"wheel/{hashlib.sha256(package).hexdigest()[:16]}/{wheel.name()}",
         "replay": "replay.js",
-        "jinja": "wheel/jinja.zip",
+        "jinja": "jinja.zip",
     }
 
 
@@ -67,7 +78,9 @@ def policy(config: dict[str, str]) -> str:
 def application() -> web.Application:
     """The routes; a caller may add its own before serving."""
     app = web.Application()
-    config, package = boot_config(), wheel.build()
+    app[FETCHES] = {}
+    package = wheel.build()
+    config = boot_config(package)
     csp = policy(config)
 
     async def boot(_: web.Request) -> web.Response:
@@ -90,7 +103,8 @@ def application() -> web.Application:
         if response.status < 300 and suffix in TYPES:
             response.headers["Content-Type"] = TYPES[suffix]
         response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Cache-Control"] = "no-cache"  # ask again; an unchanged file answers 304
+        lasting = response.status < 300 and LASTING.match(request.path)
+        response.headers["Cache-Control"] = FOR_EVER if lasting else "no-cache"
         if request.path not in UNRESTRICTED:
             response.headers["Content-Security-Policy"] = csp
 
@@ -98,13 +112,39 @@ def application() -> web.Application:
     app.router.add_get("/", index)
     app.router.add_get("/boot.json", boot)
     app.router.add_get("/replay.js", replay)
-    app.router.add_get(f"/wheel/{wheel.name()}", own_wheel)
+    app.router.add_get(f"/{config['wheel']}", own_wheel)
     app.router.add_get(f"/{config['jinja']}", jinja)
-    for name in ("vendor", "models"):
-        folder = vendor.cache() / name
-        folder.mkdir(parents=True, exist_ok=True)
-        app.router.add_static(f"/{name}", folder)
+    folder = vendor.cache() / "vendor"
+    folder.mkdir(parents=True, exist_ok=True)
+    app.router.add_static("/vendor", folder)
+    app.router.add_get("/models/{path:.+}", model_file)
     return app
+
+
+async def model_file(request: web.Request) -> web.StreamResponse:
+    """A file of a model: fetched, embedded, or yet to be fetched."""
+    asked = request.match_info["path"]
+    for folder in (vendor.cache() / "models", assets.WEB / "models"):
+        path = (folder / asked).resolve()
+        if path.is_relative_to(folder.resolve()) and path.is_file():
+            return web.FileResponse(path)
+    name, _, file = asked.partition("/")
+    if name in parts.MODELS and file in parts.MODELS[name].take.values():
+        return await fetch(request.app[FETCHES], name)
+    raise web.HTTPNotFound
+
+
+async def fetch(under_way: dict[str, asyncio.Task[Path]], name: str) -> web.Response:
+    """Start fetching a model, or tell how that stands."""
+    if name not in under_way:
+        under_way[name] = asyncio.create_task(asyncio.to_thread(vendor.model, name))
+    if not under_way[name].done():
+        return web.Response(status=202, text=f"fetching {parts.MODELS[name].what}")
+    try:
+        await under_way.pop(name)  # whoever asks next starts anew
+    except SetupError as error:
+        return web.Response(status=503, text=str(error))
+    return web.Response(status=202, text="fetched")
 
 
 @asynccontextmanager

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001  # a file the page fetches, not part of a package
-"""What the page's worker runs in Python: a model, and lines ranked by it.
+"""What the page's worker runs in Python to search: a sentence model, and lines ranked by it.
 
 score = query · line over unit vectors, the cosine of their angle, in [-1, 1].
 Vectors are remembered by their text, so that a next query embeds only what is new.
@@ -33,9 +33,9 @@ class Search:
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    async def open(cls, url: str, progress: Progress) -> Self:
+    async def open(cls, url: str, device: tt.Device, progress: Progress) -> Self:
         """Load the model from its folder's address."""
-        return cls(await tt.load(url, progress=progress))
+        return cls(await tt.load(url, device=device, progress=progress))
 
     def facts(self) -> dict[str, str | float | bool]:
         """What the page tells about the model and its device."""

@@ -1,19 +1,14 @@
-"""The demo page, used as a person would use it, in the Chrome all tests share."""
+"""The view that ranks lines by meaning, used as a person would use it."""
 
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext, ConsoleMessage, Page, Route, expect
+from playwright.async_api import BrowserContext
 
 import harness
 from tensortab import chrome as chromium
-
-expect.set_options(timeout=90_000)  # a software adapter, and a machine that does other things too
-
-Do = Callable[[Coroutine[Any, Any, Any]], Any]
+from visit import Visit
 
 LINES = [
     "Knead the dough for ten minutes, then let it rest.",
@@ -41,94 +36,35 @@ WATCH_FRAMES = """() => {
 }"""
 
 
-@dataclass
-class Visit:
-    """A page in a context of its own, and what it did that it should not."""
-
-    do: Do
-    address: str
-    context: BrowserContext
-    page: Page
-    complaints: list[str] = field(default_factory=list)
-    foreign: list[str] = field(default_factory=list)
-
-    @classmethod
-    def start(cls, do: Do, tab: harness.Tab) -> "Visit":
-        context = do(tab.page.browser.new_context())
-        visit = cls(do, tab.page.address, context, do(context.new_page()))
-        do(visit._watch())
-        return visit
-
-    async def _watch(self) -> None:
-        # On the loop's own thread: `on` starts a task of its own.
-        await self.context.route(lambda url: not url.startswith(self.address), self._refuse)
-        self.page.on("console", self._listen)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-
-    async def _refuse(self, route: Route) -> None:
-        self.foreign.append(route.request.url)
-        await route.abort()
-
-    def _listen(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.complaints.append(message.text)
-
-    def open(self, state: str) -> None:
-        self.do(self.page.goto(self.address))
-        self.expect("#engine").to_have_attribute("data-state", state)
-
-    def expect(self, selector: str) -> "Expect":
-        return Expect(self.do, expect(self.page.locator(selector)))
-
-    def text(self, selector: str) -> str:
-        return self.do(self.page.locator(selector).first.inner_text())
-
-    def ask(self, query: str) -> None:
-        self.do(self.page.fill("#query", query))
-        self.do(self.page.press("#query", "Enter"))
-
-    def rank(self, lines: list[str], query: str) -> str:
-        """Lines and a query typed and entered; the summary of the answer."""
-        self.do(self.page.fill("#lines", "\n".join(lines)))
-        self.ask(query)
-        self.expect("#work").to_be_hidden()
-        return self.text("#summary")
-
-    @property
-    def found(self) -> list[str]:
-        return self.do(self.page.locator("#ranking .text").all_inner_texts())
-
-
-@dataclass
-class Expect:
-    """Playwright's assertions, waited for."""
-
-    do: Do
-    assertions: Any
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *args: self.do(getattr(self.assertions, name)(*args))
-
-
 @pytest.fixture(scope="module")
-def ready(loop: harness.Loop, chrome: harness.Tab) -> Iterator[Visit]:
-    visit = Visit.start(loop.run, chrome)
-    visit.open("ready")
+def ready(loop: harness.Loop, chrome: harness.Tab, profile: BrowserContext) -> Iterator[Visit]:
+    visit = Visit.start(loop.run, chrome, profile)
+    visit.open("search", "ready")
     yield visit
-    loop.run(visit.context.close())
+    loop.run(visit.page.close())
 
 
-@pytest.fixture
-def visit(loop: harness.Loop, chrome: harness.Tab) -> Iterator[Visit]:
-    visit = Visit.start(loop.run, chrome)
-    yield visit
-    loop.run(visit.context.close())
+def ask(visit: Visit, query: str) -> None:
+    visit.do(visit.page.fill("#query", query))
+    visit.do(visit.page.press("#query", "Enter"))
+
+
+def rank(visit: Visit, lines: list[str], query: str) -> str:
+    """Lines and a query typed and entered; the summary of the answer."""
+    visit.do(visit.page.fill("#lines", "\n".join(lines)))
+    ask(visit, query)
+    visit.expect("#work").to_be_hidden()
+    return visit.text("#summary")
+
+
+def found(visit: Visit) -> list[str]:
+    return visit.do(visit.page.locator("#ranking .text").all_inner_texts())
 
 
 def test_ranks_lines_by_meaning(ready: Visit) -> None:
-    summary = ready.rank(LINES, "my mortgage gets more expensive")
-    assert ready.found[0] == LINES[1]
-    assert sorted(ready.found) == sorted(LINES)
+    summary = rank(ready, LINES, "my mortgage gets more expensive")
+    assert found(ready)[0] == LINES[1]
+    assert sorted(found(ready)) == sorted(LINES)
     scores = [float(s) for s in ready.do(ready.page.locator(".value").all_inner_texts())]
     assert scores == sorted(scores, reverse=True)
     assert scores[0] > 0.2
@@ -139,12 +75,12 @@ def test_ranks_lines_by_meaning(ready: Visit) -> None:
 
 
 def test_embeds_only_what_is_new(ready: Visit) -> None:
-    ready.rank(LINES, "bread")
-    summary = ready.rank(LINES, "animals of the sea")
+    rank(ready, LINES, "bread")
+    summary = rank(ready, LINES, "animals of the sea")
     assert "; 0 embedded in " in summary
     assert summary.endswith("3 remembered.")
-    assert ready.found[0] == LINES[2]
-    summary = ready.rank([*LINES, "A shark never stops swimming."], "animals of the sea")
+    assert found(ready)[0] == LINES[2]
+    summary = rank(ready, [*LINES, "A shark never stops swimming."], "animals of the sea")
     assert "; 1 embedded in " in summary
     assert summary.endswith("3 remembered.")
 
@@ -160,34 +96,34 @@ def test_tells_the_model_and_the_adapter(ready: Visit) -> None:
 
 def test_html_stays_text(ready: Visit) -> None:
     line = '<img src="x" onerror="document.title = 1"><b>bold</b> &amp; <script>1</script>'
-    ready.rank([line, *LINES], "<b>markup</b> of a page")
-    assert ready.found[0] == line
+    rank(ready, [line, *LINES], "<b>markup</b> of a page")
+    assert found(ready)[0] == line
     assert ready.do(ready.page.locator("#ranking img, #ranking b, #ranking script").count()) == 0
     assert ready.complaints == []
 
 
 def test_equal_lines_are_one_result(ready: Visit) -> None:
-    summary = ready.rank([LINES[0], "", LINES[1], f"  {LINES[0]} "], "baking")
+    summary = rank(ready, [LINES[0], "", LINES[1], f"  {LINES[0]} "], "baking")
     assert summary.startswith("3 lines ranked.")
-    assert ready.found == LINES[:2]
+    assert found(ready) == LINES[:2]
     assert "2 times: lines 1, 4" in ready.text("#ranking li")
 
 
 def test_says_what_is_missing(ready: Visit) -> None:
     ready.do(ready.page.fill("#lines", " \n\n"))
-    ready.ask("anything")
+    ask(ready, "anything")
     ready.expect("#query-error").to_have_text("There are no lines to rank: type or paste some.")
     ready.do(ready.page.fill("#lines", LINES[0]))
-    ready.ask("  ")
+    ask(ready, "  ")
     ready.expect("#query-error").to_have_text("Type what you are looking for.")
-    ready.rank(LINES, "bread")
+    rank(ready, LINES, "bread")
     ready.expect("#query-error").to_be_hidden()
 
 
 def test_a_line_of_5000_characters_is_folded(ready: Visit) -> None:
     line = ("bread and butter " * 300)[:5000].strip()
-    ready.rank([line, *LINES[1:]], "bread")
-    assert ready.found[0] == line
+    rank(ready, [line, *LINES[1:]], "bread")
+    assert found(ready)[0] == line
     height = "item => item.getBoundingClientRect().height"
     item = ready.page.locator("#ranking li").first
     folded = ready.do(item.evaluate(height))
@@ -197,11 +133,11 @@ def test_a_line_of_5000_characters_is_folded(ready: Visit) -> None:
 
 
 def test_shows_the_best_hundred_and_more(ready: Visit) -> None:
-    ready.rank([f"{i} apples" for i in range(130)], "fruit")
-    assert len(ready.found) == 100
+    rank(ready, [f"{i} apples" for i in range(130)], "fruit")
+    assert len(found(ready)) == 100
     assert ready.text("#more") == "Show 30 more of 30"
     ready.do(ready.page.click("#more"))
-    assert len(set(ready.found)) == 130
+    assert len(set(found(ready))) == 130
     ready.expect("#more").to_be_hidden()
 
 
@@ -209,22 +145,22 @@ def test_10000_lines_never_stall_typing_and_the_newest_question_wins(ready: Visi
     ready.do(ready.page.evaluate(PASTE, "\n".join(f"{i} oranges" for i in range(10_000))))
     ready.expect("#line-count").to_have_text("10,000 lines")
     ready.do(ready.page.evaluate(WATCH_FRAMES))
-    ready.ask("a fruit")
+    ask(ready, "a fruit")
     ready.expect("#work-stage").to_contain_text("of 10,000 lines")
     ready.do(ready.page.locator("#query").press_sequentially(" that one peels", delay=20))
     assert ready.do(ready.page.evaluate("window.longestFrame")) < 500
     assert ready.do(ready.page.input_value("#query")) == "a fruit that one peels"
     ready.expect("#engine").to_have_attribute("data-state", "working")
     ready.do(ready.page.fill("#lines", "\n".join(LINES)))
-    ready.ask("sea life")
+    ask(ready, "sea life")
     ready.expect("#summary").to_contain_text("3 lines ranked")
-    assert ready.found[0] == LINES[2]
+    assert found(ready)[0] == LINES[2]
     ready.expect("#engine").to_have_attribute("data-state", "ready")
 
 
 def test_stops(ready: Visit) -> None:
     ready.do(ready.page.evaluate(PASTE, "\n".join(f"{i} pears" for i in range(2_500))))
-    ready.ask("a fruit")
+    ask(ready, "a fruit")
     ready.expect("#work-stage").to_contain_text("of 2,500 lines")
     ready.do(ready.page.click("#stop"))
     ready.expect("#summary").to_contain_text("Stopped.")
@@ -263,7 +199,7 @@ def test_keyboard_reaches_everything(ready: Visit) -> None:
 def test_looks(ready: Visit, width: int, scheme: str, tmp_path: Path) -> None:
     ready.do(ready.page.set_viewport_size({"width": width, "height": 800}))
     ready.do(ready.page.emulate_media(color_scheme=scheme))
-    ready.rank([*LINES, "unbreakable" * 60], "bread")
+    rank(ready, [*LINES, "unbreakable" * 60], "bread")
     widest = ready.do(ready.page.evaluate("document.documentElement.scrollWidth"))
     assert widest == width, "the page scrolls sideways"
     ground = ready.do(ready.page.evaluate("getComputedStyle(document.body).backgroundColor"))
@@ -274,7 +210,7 @@ def test_looks(ready: Visit, width: int, scheme: str, tmp_path: Path) -> None:
 
 
 def test_lines_and_query_survive_a_reload(visit: Visit) -> None:
-    visit.open("loading")
+    visit.open("search", "loading")
     assert len(visit.do(visit.page.input_value("#lines")).splitlines()) == 40
     visit.do(visit.page.fill("#lines", "one\ntwo"))
     visit.do(visit.page.fill("#query", "three"))
@@ -285,54 +221,11 @@ def test_lines_and_query_survive_a_reload(visit: Visit) -> None:
 
 
 def test_a_question_asked_while_loading_is_answered(visit: Visit) -> None:
-    visit.open("loading")
+    visit.open("search", "loading")
     visit.do(visit.page.fill("#lines", "\n".join(LINES)))
-    visit.ask("bread")
+    ask(visit, "bread")
     visit.expect("#work-stage").to_have_text("Waiting for the model")
     visit.expect("#summary").to_contain_text("3 lines ranked")
-    assert visit.found[0] == LINES[0]
+    assert found(visit)[0] == LINES[0]
     assert visit.foreign == []
     assert visit.complaints == []
-
-
-def test_a_missing_model_is_told_and_can_be_tried_again(visit: Visit) -> None:
-    async def refuse(route: Route) -> None:
-        await route.fulfill(status=404)
-
-    visit.do(visit.context.route("**/models/**", refuse))
-    visit.open("error")
-    assert visit.text("#error-text").startswith("The model was not found on this server.")
-    visit.do(visit.context.unroute("**/models/**"))
-    visit.do(visit.page.click("#restart"))
-    visit.expect("#engine").to_have_attribute("data-state", "ready")
-    visit.expect("#engine-error").to_be_hidden()
-
-
-def test_a_crash_is_told_and_the_next_question_starts_again(visit: Visit) -> None:
-    async def crash(route: Route) -> None:
-        await route.fulfill(body="throw new Error('out of order')", content_type="text/javascript")
-
-    visit.do(visit.context.route("**/worker.js", crash))
-    visit.open("error")
-    assert visit.text("#error-text").startswith("The computation stopped unexpectedly.")
-    visit.do(visit.page.click("#engine summary"))
-    assert "out of order" in visit.text("#error-details")
-    visit.rank(LINES, "bread")
-    assert visit.found == []
-    visit.expect("#engine").to_have_attribute("data-state", "error")
-    visit.do(visit.context.unroute("**/worker.js"))
-    visit.rank(LINES, "bread")
-    assert visit.found[0] == LINES[0]
-
-
-def test_without_webgpu_numpy_computes(visit: Visit) -> None:
-    async def hide(route: Route) -> None:
-        text = await (await route.fetch()).text()
-        hidden = 'Object.defineProperty(navigator, "gpu", { value: undefined });\n'
-        await route.fulfill(body=hidden + text, content_type="text/javascript")
-
-    visit.do(visit.context.route("**/worker.js", hide))
-    visit.open("ready")
-    assert visit.text("#engine-notice").startswith("No WebGPU here, so numpy computes instead")
-    visit.rank(LINES, "bread")
-    assert visit.found[0] == LINES[0]
