@@ -14,10 +14,6 @@ from .errors import DeviceError
 from .plan import Plan, Slot
 from .target import Target
 
-_ADVICE = {
-    "constant": "take weights of fewer bits (quantize) or a smaller model",
-    "state": "take a smaller context",
-}
 _SMALLER = "take weights of fewer bits (quantize), a smaller context or a smaller model"
 
 
@@ -62,7 +58,7 @@ def check(target: Target, plans: Sequence[Plan]) -> None:
             raise DeviceError(
                 f"this takes {takes} on the device, of which {name or 'one buffer of work'} alone"
                 f" {slot.nbytes} bytes; the adapter's {limit} is {target.largest} ({target}):"
-                f" {_ADVICE.get(slot.role, _SMALLER)}"
+                f" {_SMALLER}"
             )
     if target.memory is not None and takes.total > target.memory:
         raise DeviceError(

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from tensortab.errors import FormatError, ShapeError
 from tensortab.weights.folder import open_folder
-from tensortab.weights.source import IN_BROWSER, release
+from tensortab.weights.source import IN_BROWSER
 
 
 class Engine(Protocol):
@@ -51,10 +51,7 @@ class Tokenizer:
         """From the tokenizer.json of a folder: a path, a URL or what else `open_folder` takes."""
         source = await open_folder(location).source("tokenizer.json")
         # Foreign: ten megabytes that a browser's library would only have handed back to it.
-        data = await source.foreign(0, await source.size())
-        opened = await cls.from_json(data, source.name)
-        release(data)
-        return opened
+        return await cls.from_json(await source.foreign(0, await source.size()), source.name)
 
     @classmethod
     async def from_json(cls, data: Any, name: str = "tokenizer.json") -> Tokenizer:
