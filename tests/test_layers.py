@@ -25,8 +25,20 @@ LAYERS = [
     ("__init__",),
 ]
 FOREIGN = {
-    "js": {"device/browser.py", "weights/browser.py", "text/browser.py", "guest.py"},
-    "pyodide": {"device/browser.py", "weights/browser.py", "text/browser.py", "guest.py"},
+    "js": {
+        "device/browser.py",
+        "weights/browser.py",
+        "weights/body.py",
+        "text/browser.py",
+        "guest.py",
+    },
+    "pyodide": {
+        "device/browser.py",
+        "weights/browser.py",
+        "weights/body.py",
+        "text/browser.py",
+        "guest.py",
+    },
     "wgpu": {"device/native.py", "doctor.py"},
     "jinja2": {"text/template.py"},
     "torch": set(),

@@ -26,7 +26,7 @@ from ..session import Session
 from ..store import Held
 from ..weights import Checkpoint
 from ..weights.safetensors import Entry
-from ..weights.source import release
+from ..weights.source import forget, release
 from ..widener import Widener, widened
 from .checkpoint import Weight, Weights
 
@@ -115,6 +115,7 @@ async def fill(
     finally:
         uploads.close()
         await reader.close()
+        forget()
 
 
 def _stored(checkpoint: Checkpoint, weight: Weight) -> dict[str, Spec]:

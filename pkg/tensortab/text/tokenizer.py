@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from tensortab.errors import FormatError, ShapeError
 from tensortab.weights.folder import Folder, open_folder
-from tensortab.weights.source import IN_BROWSER, release
+from tensortab.weights.source import IN_BROWSER
 
 
 class Engine(Protocol):
@@ -53,9 +53,7 @@ class Tokenizer:
         folder = open_folder(location)
         source = await folder.source("tokenizer.json")
         # Foreign: ten megabytes that a browser's library would only have handed back to it.
-        data = await source.foreign(0, await source.size())
-        opened = await cls.from_json(data, source.name)
-        release(data)
+        opened = await cls.from_json(await source.foreign(0, await source.size()), source.name)
         return replace(opened, folder=folder)
 
     @classmethod

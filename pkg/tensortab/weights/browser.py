@@ -1,8 +1,8 @@
 """Sources in a browser: fetch with ranges, files a person picked, Pyodide's file system, bytes.
 
-`foreign` gives JS Uint8Arrays, each with memory of its own, which `release` frees. What a URL, a
-file or the file system holds lies in JS memory, so it reaches the GPU without entering Python's
-heap (wasm32: 4 GiB at most); `read` copies the one range into it.
+`foreign` gives JS Uint8Arrays, each with memory of its own, which body.release takes back. What a
+URL, a file or the file system holds lies in JS memory, so it reaches the GPU without entering
+Python's heap (wasm32: 4 GiB at most); `read` copies the one range into it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pyodide.ffi import JsException, JsProxy, to_js
 
 from tensortab.errors import NotFoundError, SetupError, UnsupportedError
 
+from . import body
 from .folder import Folder, of_files
 from .source import (
     Bytes,
@@ -44,15 +45,6 @@ def open_source(address: Any, name: str = "<bytes>") -> Source:
         return PathSource(os.fspath(address))
     source: Source = address
     return source
-
-
-def release(data: Any) -> None:
-    """Free what `foreign` gave at once: garbage collectors let such buffers pile up.
-
-    Moving the memory into a clone that nobody keeps frees it; ArrayBuffer.transfer(0) only hides it
-    from V8's books, so that it collects later still.
-    """
-    js.structuredClone(None, _object(transfer=[data.buffer]))
 
 
 def open_folder(location: Any) -> Folder:
@@ -112,7 +104,7 @@ class BlobSource:
         """The slice's own memory."""
         check_range(self.name, start, end, await self.size())
         try:
-            return js.Uint8Array.new(await self.blob.slice(start, end).arrayBuffer())
+            return await body.read(self.blob.slice(start, end), end - start)
         except JsException as error:  # the file was changed or removed since it was picked
             raise SetupError(f"{self.name}: {error.message}") from error
 
@@ -194,8 +186,9 @@ class FetchSource:
             except UnsupportedError:
                 await response.body.cancel()
                 raise
-        array = js.Uint8Array.new(await self._promised(response.arrayBuffer()))
         status = response.status
+        expected = end - start if status == 206 else 0
+        array = await self._promised(body.read(response, expected))
         if status == 416:  # not even one byte: the file is empty
             status, array = 200, js.Uint8Array.new(0)
         if status == 200:

@@ -65,11 +65,19 @@ def open_source(address: Address | Source, name: str = "<bytes>") -> Source:
 
 
 def release(data: Any) -> None:
-    """Free what `foreign` gave, once it was used."""
+    """Have the memory of what `foreign` gave used again; nobody may look at it from here on."""
     if IN_BROWSER:
-        from . import browser  # noqa: PLC0415  # its imports exist only in a browser
+        from . import body  # noqa: PLC0415  # its imports exist only in a browser
 
-        browser.release(data)
+        body.release(data)
+
+
+def forget() -> None:
+    """Keep no released memory: reading is over for now."""
+    if IN_BROWSER:
+        from . import body  # noqa: PLC0415  # its imports exist only in a browser
+
+        body.forget()
 
 
 def is_url(address: str) -> bool:
