@@ -13,6 +13,7 @@ from tensortab import assets
 from visit import Visit
 
 PROMPT = "def fibonacci(n):"
+ENDLESS = "import json\n"  # at temperature 0 its text fills the context
 # Every length that the answer has had.
 WATCH_TEXT = """() => {
   window.lengths = [];
@@ -98,7 +99,7 @@ def test_ends_before_a_stop_string(ready: Visit, native: harness.Native) -> None
 
 
 def test_stops_within_a_burst(ready: Visit) -> None:
-    fill(ready, "class Stack:", temperature=0, max_new_tokens=900)
+    fill(ready, ENDLESS, temperature=0, max_new_tokens=900)
     ready.do(ready.page.press("#prompt", "Control+Enter"))
     ready.expect("#write-summary").to_contain_text("tokens/s")
     ready.expect("#engine").to_have_attribute("data-state", "working")
@@ -113,7 +114,7 @@ def test_stops_within_a_burst(ready: Visit) -> None:
 
 
 def test_a_newer_run_takes_the_place_of_the_older(ready: Visit) -> None:
-    fill(ready, "class Stack:", temperature=0, max_new_tokens=900)
+    fill(ready, ENDLESS, temperature=0, max_new_tokens=900)
     ready.do(ready.page.click("#run"))
     ready.expect("#written").not_to_be_empty()
     newer = write(ready, PROMPT, temperature=0, max_new_tokens=8)
