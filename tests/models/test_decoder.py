@@ -1,6 +1,7 @@
 """A tiny decoder: prompt, then single tokens, sampled and fed back on the GPU."""
 
 import asyncio
+import dataclasses
 import pickle
 from collections.abc import Sequence
 
@@ -146,3 +147,14 @@ def test_n_steps_are_n_steps_and_a_seed_is_a_seed_everywhere(
     assert pickle.loads(chrome.call(IN_TAB, payload)) == natively
     reference = asyncio.run(tt.Device.open("reference"))
     assert asyncio.run(work(reference)) == natively
+
+
+def test_caches_are_exact_where_that_is_cheap() -> None:
+    def dtype(context: int) -> str:
+        config = dataclasses.replace(CONFIG, context=context)
+        graph, _ = decoder.build(config, Recipe(FLOAT))
+        return graph.states["model.layers.0.keys"].dtype
+
+    most = (64 << 20) // (4 * 2 * 2 * 2 * 32)  # bytes of float32, layers, keys and values, heads
+    assert dtype(most) == "float32"
+    assert dtype(most + 1) == "float16"

@@ -50,6 +50,7 @@ from ..ops.sampling import WORDS
 from ..quant.recipe import Format, Recipe
 from .checkpoint import Norm, Weights
 
+_EXACT = 64 << 20  # bytes of caches that stay float32
 DEFAULT_RECIPE = Recipe(Format("q4gsw"))
 
 # Where a layer's norms stand, by their names in checkpoints: before and after its attention, before
@@ -125,21 +126,22 @@ def build(
     rows: Dim = 1,
     fed: bool = False,
     scores: bool = False,
-    cache: str = "float16",
+    cache: str | None = None,
     most: int = 1 << 32,
 ) -> tuple[Graph, Weights]:
     """The graph of `rows` tokens a run, and its weights.
 
     `fed` takes the tokens from the input `ids`, else the one from the state `token`. `scores`
     takes them from `ids`, too, and gives the logits of each instead of a sampled token. `cache` is
-    the caches' dtype, float32 or float16. No constant is larger than `most` bytes.
+    the caches' dtype, float32 or float16; None: float16 where float32 would take over 64 MiB. No
+    constant is larger than `most` bytes.
     """
     g = Graph()
     table = f"{config.prefix}model.embed_tokens.weight"
     also = {table: f"{config.prefix}lm_head.weight"} if config.tied else {}
     w = Weights(g, recipe, config.prefix, most=most, also=also)
     pos = g.symint("pos", max=config.context)
-    inside = _Inside(config, w, pos, _turns(g, config), cache)
+    inside = _Inside(config, w, pos, _turns(g, config), cache or _cache_dtype(config))
 
     token = None if scores else g.state("token", (1, 1), "int32")
     ids = g.input("ids", (1, rows), "int32") if fed or token is None else token
@@ -154,6 +156,12 @@ def build(
         _sample(inside, ids, token, _logits(inside, _last_row(g, x, rows, config.hidden)))
     g.effect(advance(pos, rows))
     return g, w
+
+
+def _cache_dtype(config: Config) -> str:
+    """Exact where that is cheap: half the bytes of long caches are worth more than their digits."""
+    rows = 2 * config.layers * config.context
+    return "float16" if 4 * rows * config.kv_heads * config.head_dim > _EXACT else "float32"
 
 
 def _logits(inside: _Inside, x: Tensor) -> Tensor:
