@@ -1,0 +1,1 @@
+"""ExecuTorch programs (.pte): read, rebuilt as graphs of this package, run."""
