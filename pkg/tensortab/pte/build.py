@@ -151,7 +151,8 @@ class _Builder:
 
     def _leaf(self, index: int, value: TensorValue, place: Place | None) -> Tensor:
         """A constant, or a state where something writes it."""
-        spec, filling = self._spec(value), place and Filling(place, value.dtype)
+        spec = self._spec(value)
+        filling = Filling(place, value.dtype) if place else None
         if filling:
             self._check_filling(value, filling)
         if index in self.mutable:
