@@ -1,6 +1,7 @@
 """The operators: one file a family, three functions an op (shape, reference, lower)."""
 
 from .argmax import argmax
+from .as_strided import as_strided, expand, flip, repeat, slice
 from .attention import sdpa
 from .binary import (
     bitwise_and,
@@ -23,11 +24,14 @@ from .binary import (
 from .cached_attention import attend, sdpa_with_kv_cache
 from .elementwise import add, div, geglu, gelu, mul, silu, sub, swiglu
 from .embedding import embedding, embedding_q4gsw, embedding_q8gsw
+from .fill import arange, full, pad
+from .gather import gather, index_select
 from .linear_qgsw import linear_q4gsw, linear_q8gsw
 from .matmul import bmm, linear, mm
 from .norm import l2_normalize, layer_norm, rms_norm, softmax
 from .permute import concat, narrow, permute, reshape
 from .pool import mean_pool
+from .reduce import amax, amin, mean, prod, sum
 from .rope import apply_rotary_emb, rope_frequencies, rope_table
 from .sample import mark, sample
 from .sampling import Sampling
@@ -60,8 +64,12 @@ __all__ = [
     "abs",
     "add",
     "advance",
+    "amax",
+    "amin",
     "apply_rotary_emb",
+    "arange",
     "argmax",
+    "as_strided",
     "assign",
     "attend",
     "bitwise_and",
@@ -79,13 +87,18 @@ __all__ = [
     "embedding_q8gsw",
     "eq",
     "exp",
+    "expand",
+    "flip",
     "floor",
     "floor_divide",
+    "full",
+    "gather",
     "ge",
     "geglu",
     "gelu",
     "gt",
     "hardswish",
+    "index_select",
     "l2_normalize",
     "layer_norm",
     "le",
@@ -98,6 +111,7 @@ __all__ = [
     "lt",
     "mark",
     "maximum",
+    "mean",
     "mean_pool",
     "minimum",
     "mm",
@@ -105,10 +119,13 @@ __all__ = [
     "narrow",
     "ne",
     "neg",
+    "pad",
     "permute",
     "pow",
+    "prod",
     "relu",
     "remainder",
+    "repeat",
     "reshape",
     "rms_norm",
     "rope_frequencies",
@@ -121,9 +138,11 @@ __all__ = [
     "sigmoid",
     "silu",
     "sin",
+    "slice",
     "softmax",
     "sqrt",
     "sub",
+    "sum",
     "swiglu",
     "tanh",
     "trunc_divide",
