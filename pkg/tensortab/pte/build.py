@@ -24,8 +24,8 @@ from ..graph import Graph
 from ..op import Spec, Tensor
 from . import operators
 from .blob import Blob, SymInt, TensorValue, ValueList
-from .program import Place
 from .registry import OPERATORS, PREPACK, Call, Result, bind
+from .schema import Place
 
 INSIDE = {"int64": "int32", "float64": "float32", "float16": "float32"}
 _LARGEST = 1 << 32  # bytes of a tensor; WebGPU's buffers end there
