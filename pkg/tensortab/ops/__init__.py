@@ -3,6 +3,7 @@
 from .argmax import argmax
 from .attention import sdpa
 from .cached_attention import attend, sdpa_with_kv_cache
+from .convolution import convolution
 from .elementwise import add, div, gelu, mul, silu, sub, swiglu
 from .embedding import embedding, embedding_q4gsw, embedding_q8gsw
 from .linear_qgsw import linear_q4gsw, linear_q8gsw
@@ -26,6 +27,7 @@ __all__ = [
     "attend",
     "bmm",
     "concat",
+    "convolution",
     "div",
     "embedding",
     "embedding_q4gsw",
