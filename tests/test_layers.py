@@ -19,7 +19,7 @@ LAYERS = [
     ("plan", "store", "profile"),
     ("session",),
     ("runtime",),
-    ("models",),
+    ("models", "pte"),
     ("text",),
     ("__init__",),
 ]

@@ -1,0 +1,48 @@
+"""A program in text: methods, what they take and give, and where each operator runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from . import blob as blobs
+from . import program
+from .portable import FUNCTIONS
+from .registry import OPERATORS
+
+
+def describe(made: program.Program, delegates: Mapping[str, Sequence[blobs.Blob]]) -> str:
+    """A line for each input, output and operator."""
+    lines = [made.source.name]
+    for name, method in made.methods.items():
+        lines += _method(name, method, delegates[name])
+    return "\n".join(lines)
+
+
+def _method(name: str, method: program.Method, delegates: Sequence[blobs.Blob]) -> Iterator[str]:
+    yield f"method {name}"
+    for what, indices in (("input", method.inputs), ("output", method.outputs)):
+        for position, index in enumerate(indices):
+            yield f"  {what} {position}: {_value(method.values[index])}"
+    for number, (delegate, blob) in enumerate(zip(method.delegates, delegates, strict=True)):
+        size = blobs.sizes(blob.values)
+        yield f"  delegate {number}: {delegate.id}, {len(blob.calls)} calls, {size:,} bytes"
+        yield from _counted(
+            Counter(c.name for c in blob.calls), {n: "" for n in OPERATORS}, "not implemented"
+        )
+    kernels = Counter(c.name for c in method.instructions if isinstance(c, program.KernelCall))
+    if kernels:
+        yield "  outside of delegates, on numpy:"
+        yield from _counted(kernels, {n: "" for n in FUNCTIONS}, "not implemented")
+
+
+def _counted(found: Counter[str], known: Mapping[str, str], missing: str) -> Iterator[str]:
+    for name, count in sorted(found.items(), key=lambda item: (-item[1], item[0])):
+        yield f"    {count:5} {name}{'' if name in known else f'  ({missing})'}"
+
+
+def _value(value: program.Value) -> str:
+    if isinstance(value, program.TensorValue):
+        most = "≤ " if value.dynamic else ""
+        return f"{value.dtype}[{', '.join(f'{most}{n}' for n in value.shape)}]"
+    return repr(value)

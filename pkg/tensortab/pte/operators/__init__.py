@@ -1,0 +1,5 @@
+"""What builds each operator of ExecuTorch's WebGPU backend, one module a family."""
+
+from . import elementwise
+
+LOADED = (elementwise,)
