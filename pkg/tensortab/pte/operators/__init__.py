@@ -1,5 +1,5 @@
 """What builds each operator of ExecuTorch's WebGPU backend, one module a family."""
 
-from . import elementwise
+from . import convolution, elementwise
 
-LOADED = (elementwise,)
+LOADED = (convolution, elementwise)
