@@ -10,7 +10,11 @@ from .linear_qgsw import linear_q4gsw, linear_q8gsw
 from .matmul import bmm, linear, mm
 from .norm import l2_normalize, layer_norm, rms_norm, softmax
 from .permute import concat, narrow, permute, reshape
+from .pixel_shuffle import pixel_shuffle, q8ta_pixel_shuffle
 from .pool import mean_pool
+from .pooling import avg_pool2d, max_pool2d, max_pool2d_indices
+from .quantize import Affine, dequantize, q8ta_add, q8ta_relu, quantize
+from .resample import grid_priors, grid_sampler_2d, upsample_bilinear2d, upsample_nearest2d
 from .rope import apply_rotary_emb, rope_frequencies, rope_table
 from .sample import mark, sample
 from .sampling import Sampling
@@ -18,6 +22,7 @@ from .state import advance, assign
 from .update_cache import update_cache
 
 __all__ = [
+    "Affine",
     "Sampling",
     "add",
     "advance",
@@ -25,25 +30,36 @@ __all__ = [
     "argmax",
     "assign",
     "attend",
+    "avg_pool2d",
     "bmm",
     "concat",
     "convolution",
+    "dequantize",
     "div",
     "embedding",
     "embedding_q4gsw",
     "embedding_q8gsw",
     "gelu",
+    "grid_priors",
+    "grid_sampler_2d",
     "l2_normalize",
     "layer_norm",
     "linear",
     "linear_q4gsw",
     "linear_q8gsw",
     "mark",
+    "max_pool2d",
+    "max_pool2d_indices",
     "mean_pool",
     "mm",
     "mul",
     "narrow",
     "permute",
+    "pixel_shuffle",
+    "q8ta_add",
+    "q8ta_pixel_shuffle",
+    "q8ta_relu",
+    "quantize",
     "reshape",
     "rms_norm",
     "rope_frequencies",
@@ -56,4 +72,6 @@ __all__ = [
     "sub",
     "swiglu",
     "update_cache",
+    "upsample_bilinear2d",
+    "upsample_nearest2d",
 ]

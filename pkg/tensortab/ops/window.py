@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..dim import Dim, maximum, upper
+from ..dim import Dim, ceildiv, maximum, minimum, upper
 from ..errors import ShapeError
 from ..op import Array, Limit
 from .layout import Shape
@@ -22,7 +22,11 @@ Setting = int | Sequence[int]
 
 @dataclass(frozen=True)
 class Window:
-    """How a window slides; `transposed`: the output is what such a window would slide over."""
+    """How a window slides.
+
+    `transposed`: the output is what such a window would slide over. `ceil`: a last window counts
+    that begins inside, or in the padding before, and ends beyond.
+    """
 
     size: Pair
     stride: Pair
@@ -30,6 +34,7 @@ class Window:
     dilation: Pair
     transposed: bool = False
     output_padding: Pair = (0, 0)
+    ceil: bool = False
 
     def over(self, op: str, sizes: tuple[Dim, Dim]) -> tuple[Dim, Dim]:
         """The output's sizes; ShapeError where the window never fits."""
@@ -44,6 +49,9 @@ class Window:
     def _over(self, i: int, size: Dim) -> Dim:
         if self.transposed:
             return (size - 1) * self.stride[i] + self._reach(i) + self.output_padding[i]
+        if self.ceil:
+            begins = (size + self.padding[i] - 1) // self.stride[i]
+            return minimum(ceildiv(size - self._reach(i), self.stride[i]), begins) + 1
         return (size - self._reach(i)) // self.stride[i] + 1
 
     def _reach(self, i: int) -> int:
@@ -87,6 +95,7 @@ def window(
     dilation: Setting = 1,
     transposed: bool = False,
     output_padding: Setting = 0,
+    ceil: bool = False,
 ) -> Window:
     """Check the settings of a window over the last `rank` dimensions, 1 or 2."""
 
@@ -106,6 +115,7 @@ def window(
         pair("dilation", dilation, 1, 1),
         transposed,
         pair("output_padding", output_padding, 0, 0),
+        ceil,
     )
 
 

@@ -1,5 +1,5 @@
 """What builds each operator of ExecuTorch's WebGPU backend, one module a family."""
 
-from . import convolution, elementwise
+from . import convolution, elementwise, quantized, vision
 
-LOADED = (convolution, elementwise)
+LOADED = (convolution, elementwise, quantized, vision)

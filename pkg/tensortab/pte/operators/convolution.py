@@ -24,8 +24,17 @@ def _convolution(
     output_padding: Ints,
     groups: int,
 ) -> Tensor:
-    settings = (stride, padding, dilation, transposed, output_padding, groups)
-    return _conv_with_clamp(call, x, w, bias, *settings, None, None)
+    return convolution(
+        x,
+        w,
+        bias,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        transposed=transposed,
+        output_padding=output_padding,
+        groups=groups,
+    )
 
 
 @operator("et_vk.conv_with_clamp.default")
