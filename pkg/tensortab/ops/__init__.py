@@ -3,6 +3,7 @@
 from .argmax import argmax
 from .attention import sdpa
 from .cached_attention import attend, sdpa_with_kv_cache
+from .channel_norm import batch_norm, group_mean, group_norm, group_rstd
 from .convolution import convolution
 from .elementwise import add, div, gelu, mul, silu, sub, swiglu
 from .embedding import embedding, embedding_q4gsw, embedding_q8gsw
@@ -31,6 +32,7 @@ __all__ = [
     "assign",
     "attend",
     "avg_pool2d",
+    "batch_norm",
     "bmm",
     "concat",
     "convolution",
@@ -42,6 +44,9 @@ __all__ = [
     "gelu",
     "grid_priors",
     "grid_sampler_2d",
+    "group_mean",
+    "group_norm",
+    "group_rstd",
     "l2_normalize",
     "layer_norm",
     "linear",

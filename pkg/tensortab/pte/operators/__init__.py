@@ -1,5 +1,5 @@
 """What builds each operator of ExecuTorch's WebGPU backend, one module a family."""
 
-from . import convolution, elementwise, quantized, vision
+from . import channel_norm, convolution, elementwise, quantized, vision
 
-LOADED = (convolution, elementwise, quantized, vision)
+LOADED = (channel_norm, convolution, elementwise, quantized, vision)
