@@ -71,7 +71,7 @@ def test_rows_shared_or_not(
         del target, d
         return kernel.specialise(LANES=lanes, ROWS=3, **knobs)
 
-    monkeypatch.setattr("tensortab.ops.norm._rows", forced)
+    monkeypatch.setattr("tensortab.ops.norm.share_rows", forced)
     assert_agrees(native, op, {"x": X, **vectors}, atol=1e-5)
 
 

@@ -22,6 +22,8 @@ from .binary import (
     where,
 )
 from .cached_attention import attend, sdpa_with_kv_cache
+from .channel_norm import batch_norm, group_mean, group_norm, group_rstd
+from .convolution import convolution
 from .elementwise import add, div, geglu, gelu, mul, silu, sub, swiglu
 from .embedding import embedding, embedding_q4gsw, embedding_q8gsw
 from .fill import arange, full, pad
@@ -30,8 +32,12 @@ from .linear_qgsw import linear_q4gsw, linear_q8gsw
 from .matmul import bmm, linear, mm
 from .norm import l2_normalize, layer_norm, rms_norm, softmax
 from .permute import concat, narrow, permute, reshape
+from .pixel_shuffle import pixel_shuffle, q8ta_pixel_shuffle
 from .pool import mean_pool
+from .pooling import avg_pool2d, max_pool2d, max_pool2d_indices
+from .quantize import Affine, dequantize, q8ta_add, q8ta_relu, quantize
 from .reduce import amax, amin, mean, prod, sum
+from .resample import grid_priors, grid_sampler_2d, upsample_bilinear2d, upsample_nearest2d
 from .rope import apply_rotary_emb, rope_frequencies, rope_table
 from .sample import mark, sample
 from .sampling import Sampling
@@ -60,6 +66,7 @@ from .unary import (
 from .update_cache import update_cache
 
 __all__ = [
+    "Affine",
     "Sampling",
     "abs",
     "add",
@@ -72,6 +79,8 @@ __all__ = [
     "as_strided",
     "assign",
     "attend",
+    "avg_pool2d",
+    "batch_norm",
     "bitwise_and",
     "bitwise_not",
     "bitwise_or",
@@ -80,7 +89,9 @@ __all__ = [
     "clamp",
     "concat",
     "convert",
+    "convolution",
     "cos",
+    "dequantize",
     "div",
     "embedding",
     "embedding_q4gsw",
@@ -96,6 +107,11 @@ __all__ = [
     "ge",
     "geglu",
     "gelu",
+    "grid_priors",
+    "grid_sampler_2d",
+    "group_mean",
+    "group_norm",
+    "group_rstd",
     "gt",
     "hardswish",
     "index_select",
@@ -110,6 +126,8 @@ __all__ = [
     "logical_not",
     "lt",
     "mark",
+    "max_pool2d",
+    "max_pool2d_indices",
     "maximum",
     "mean",
     "mean_pool",
@@ -121,8 +139,13 @@ __all__ = [
     "neg",
     "pad",
     "permute",
+    "pixel_shuffle",
     "pow",
     "prod",
+    "q8ta_add",
+    "q8ta_pixel_shuffle",
+    "q8ta_relu",
+    "quantize",
     "relu",
     "remainder",
     "repeat",
@@ -147,5 +170,7 @@ __all__ = [
     "tanh",
     "trunc_divide",
     "update_cache",
+    "upsample_bilinear2d",
+    "upsample_nearest2d",
     "where",
 ]

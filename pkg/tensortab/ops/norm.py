@@ -28,7 +28,7 @@ _LAYER, _RMS, _L2 = 0, 1, 2
 _LONGEST_ALONE = 16384
 
 
-def _rows(kernel: Kernel, target: Target, d: Dim, **knobs: int) -> Kernel:
+def share_rows(kernel: Kernel, target: Target, d: Dim, **knobs: int) -> Kernel:
     """Set how a row of `d` is shared: by no one, so without barriers, where the GPU is imitated."""
     if target.software and upper(d) <= _LONGEST_ALONE:
         return kernel.specialise(LANES=1, ROWS=8, **knobs)
@@ -47,10 +47,11 @@ def _check(op: str, x: Tensor, **vectors: Tensor) -> Spec:
 def _lower(
     code: int, target: Target, y: Tensor, x: Tensor, weight: Tensor, bias: Tensor, eps: float
 ) -> list[Dispatch]:
-    kernel = _rows(_NORM, target, x.shape[-1], OP=code)
+    kernel = share_rows(_NORM, target, x.shape[-1], OP=code)
     grid = fold(target, ceildiv(rows_of(x), kernel["ROWS"]))
     operands = {"x": x, "weight": weight, "bias": bias, "y": y}
-    return [dispatch(kernel, grid, **operands, rows=rows_of(x), D=x.shape[-1], eps=eps)]
+    sizes = {"rows": rows_of(x), "D": x.shape[-1], "period": 1, "cells": 1}
+    return [dispatch(kernel, grid, **operands, **sizes, eps=eps)]
 
 
 def _layer_shape(x: Tensor, weight: Tensor, bias: Tensor, *, eps: float = 1e-5) -> Spec:
@@ -118,7 +119,7 @@ def _softmax_reference(x: Array) -> Array:
 
 
 def _softmax_lower(target: Target, y: Tensor, x: Tensor) -> list[Dispatch]:
-    kernel = _rows(_SOFTMAX, target, x.shape[-1])
+    kernel = share_rows(_SOFTMAX, target, x.shape[-1])
     grid = fold(target, ceildiv(rows_of(x), kernel["ROWS"]))
     return [dispatch(kernel, grid, x=x, y=y, rows=rows_of(x), D=x.shape[-1])]
 

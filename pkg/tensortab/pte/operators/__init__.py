@@ -1,5 +1,16 @@
 """What builds each operator of ExecuTorch's WebGPU backend, one module a family."""
 
-from . import attention, elementwise, matmul, numbers, reductions, views
+from . import (
+    attention,
+    channel_norm,
+    convolution,
+    elementwise,
+    matmul,
+    numbers,
+    quantized,
+    reductions,
+    views,
+    vision,
+)
 
-LOADED = (attention, elementwise, matmul, numbers, reductions, views)
+LOADED = (attention, channel_norm, convolution, elementwise, matmul, numbers, quantized, reductions, views, vision)

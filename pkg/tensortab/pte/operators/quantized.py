@@ -1,0 +1,70 @@
+"""Codes of 8 bits with one scale and zero point a tensor, and what works on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...op import Tensor
+from ...ops import Affine, dequantize, q8ta_add, q8ta_pixel_shuffle, q8ta_relu, quantize
+from ..registry import Call, operator
+
+
+@operator("quantized_decomposed.quantize_per_tensor.default")
+def _quantize(
+    call: Call, x: Tensor, scale: float, zero_point: int, low: int, high: int, dtype: Any
+) -> Tensor:
+    return quantize(x, Affine(scale, zero_point), dtype=call.out.dtype, ends=(low, high))
+
+
+@operator("quantized_decomposed.dequantize_per_tensor.default")
+def _dequantize(
+    call: Call,
+    x: Tensor,
+    scale: float,
+    zero_point: int,
+    low: int,
+    high: int,
+    dtype: Any,
+    out_dtype: Any,
+) -> Tensor:
+    return dequantize(x, Affine(scale, zero_point))
+
+
+@operator("et_vk.q8ta_relu.default")
+def _relu(
+    call: Call, x: Tensor, scale: float, zero_point: int, out_scale: float, out_zero_point: int
+) -> Tensor:
+    return q8ta_relu(x, Affine(scale, zero_point), Affine(out_scale, out_zero_point))
+
+
+@operator("et_vk.q8ta_add.default")
+def _add(
+    call: Call,
+    a: Tensor,
+    b: Tensor,
+    a_scale: float,
+    a_zero_point: int,
+    b_scale: float,
+    b_zero_point: int,
+    out_scale: float,
+    out_zero_point: int,
+    alpha: float,
+) -> Tensor:
+    given = Affine(a_scale, a_zero_point), Affine(b_scale, b_zero_point)
+    return q8ta_add(a, b, *given, Affine(out_scale, out_zero_point), alpha=alpha)
+
+
+@operator("et_vk.q8ta_pixel_shuffle.default")
+def _pixel_shuffle(
+    call: Call,
+    x: Tensor,
+    scale: float,
+    zero_point: int,
+    inverse: float,
+    out_zero_point: int,
+    factor: int,
+) -> Tensor:
+    if inverse <= 0:
+        raise call.malformed(f"the inverse of the output's scale is {inverse}, expected above 0")
+    out = Affine(1.0 / inverse, out_zero_point)
+    return q8ta_pixel_shuffle(x, factor, Affine(scale, zero_point), out)
