@@ -13,4 +13,15 @@ from . import (
     vision,
 )
 
-LOADED = (attention, channel_norm, convolution, elementwise, matmul, numbers, quantized, reductions, views, vision)
+LOADED = (
+    attention,
+    channel_norm,
+    convolution,
+    elementwise,
+    matmul,
+    numbers,
+    quantized,
+    reductions,
+    views,
+    vision,
+)
