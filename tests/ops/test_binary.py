@@ -11,7 +11,12 @@ from tensortab.errors import ShapeError
 
 
 def of_two(op: tt.Op) -> Callable[..., tt.Tensor]:
-    return lambda a, b: op(a, b)
+    """The op by position, as its operands have no names in numpy."""
+
+    def build(a: tt.Tensor, b: tt.Tensor) -> tt.Tensor:
+        return op(a, b)
+
+    return build
 
 
 def floor_divide(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

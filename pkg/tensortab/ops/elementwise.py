@@ -36,12 +36,12 @@ _MOST = float(np.finfo(np.float32).max)
 
 def single(number: float) -> float:
     """A number for an f32 field: beyond float32's range it is infinite."""
-    return float(number) if abs(number) <= _MOST else np.copysign(np.inf, number)
+    return float(np.copysign(np.inf, number) if abs(number) > _MOST else number)
 
 
 def _whole(number: float) -> int:
-    """A number for an i32 field: the nearest that int32 holds."""
-    return int(min(max(number, -(1 << 31)), (1 << 31) - 1))
+    """A number for an i32 field: the nearest that int32 holds, of NaN 0."""
+    return 0 if number != number else int(min(max(number, -(1 << 31)), (1 << 31) - 1))
 
 
 def unary_lower(
