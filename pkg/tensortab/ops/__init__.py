@@ -14,6 +14,8 @@ from .permute import concat, narrow, permute, reshape
 from .pixel_shuffle import pixel_shuffle, q8ta_pixel_shuffle
 from .pool import mean_pool
 from .pooling import avg_pool2d, max_pool2d, max_pool2d_indices
+from .q8ta_conv2d import q8ta_conv2d
+from .q8ta_linear import q8ta_linear
 from .quantize import Affine, dequantize, q8ta_add, q8ta_relu, quantize
 from .resample import grid_priors, grid_sampler_2d, upsample_bilinear2d, upsample_nearest2d
 from .rope import apply_rotary_emb, rope_frequencies, rope_table
@@ -62,6 +64,8 @@ __all__ = [
     "permute",
     "pixel_shuffle",
     "q8ta_add",
+    "q8ta_conv2d",
+    "q8ta_linear",
     "q8ta_pixel_shuffle",
     "q8ta_relu",
     "quantize",

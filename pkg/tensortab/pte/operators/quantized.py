@@ -5,8 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from ...op import Tensor
-from ...ops import Affine, dequantize, q8ta_add, q8ta_pixel_shuffle, q8ta_relu, quantize
+from ...ops import (
+    Affine,
+    dequantize,
+    q8ta_add,
+    q8ta_conv2d,
+    q8ta_linear,
+    q8ta_pixel_shuffle,
+    q8ta_relu,
+    quantize,
+)
 from ..registry import Call, operator
+
+Ints = tuple[int, ...]
 
 
 @operator("quantized_decomposed.quantize_per_tensor.default")
@@ -68,3 +79,117 @@ def _pixel_shuffle(
         raise call.malformed(f"the inverse of the output's scale is {inverse}, expected above 0")
     out = Affine(1.0 / inverse, out_zero_point)
     return q8ta_pixel_shuffle(x, factor, Affine(scale, zero_point), out)
+
+
+@operator("et_vk.linear_q8ta_q8csw.default")
+def _linear_q8csw(
+    call: Call,
+    x: Tensor,
+    scale: float,
+    zero_point: int,
+    w: Tensor,
+    sums: Tensor,
+    scales: Tensor,
+    bias: Tensor | None,
+) -> Tensor:
+    return q8ta_linear(x, w, scales, bias, affine=Affine(scale, zero_point))
+
+
+@operator("et_vk.q8ta_linear.default", "et_vk.q8ta_linear_gemv.default")
+def _linear(
+    call: Call,
+    x: Tensor,
+    scale: float,
+    zero_point: int,
+    w: Tensor,
+    sums: Tensor,
+    scales: Tensor,
+    out_scale: float,
+    out_zero_point: int,
+    bias: Tensor | None,
+    activation: str,
+) -> Tensor:
+    given, out = Affine(scale, zero_point), Affine(out_scale, out_zero_point)
+    return q8ta_linear(x, w, scales, bias, affine=given, out=out, activation=activation)
+
+
+def _pair(call: Call, size: Ints) -> tuple[int, int]:
+    if len(size) != 2:
+        raise call.malformed(f"kernel_size is {list(size)}, expected two numbers")
+    return size[0], size[1]
+
+
+@operator(
+    "et_vk.q8ta_conv2d.default", "et_vk.q8ta_conv2d_pw.default", "et_vk.q8ta_conv2d_dw.default"
+)
+def _conv2d(
+    call: Call,
+    x: Tensor,
+    scale: float,
+    zero_point: int,
+    w: Tensor,
+    sums: Tensor,
+    scales: Tensor,
+    out_scale: float,
+    out_zero_point: int,
+    bias: Tensor | None,
+    size: Ints,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+    activation: str,
+) -> Tensor:
+    return q8ta_conv2d(
+        x,
+        w,
+        scales,
+        bias,
+        size=_pair(call, size),
+        affine=Affine(scale, zero_point),
+        out=Affine(out_scale, out_zero_point),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        activation=activation,
+        depthwise=len(w.shape) == 3,
+    )
+
+
+@operator("et_vk.q8ta_conv2d_transposed.default")
+def _conv2d_transposed(
+    call: Call,
+    x: Tensor,
+    scale: float,
+    zero_point: int,
+    w: Tensor,
+    sums: Tensor,
+    scales: Tensor,
+    out_scale: float,
+    out_zero_point: int,
+    bias: Tensor | None,
+    size: Ints,
+    stride: Ints,
+    padding: Ints,
+    output_padding: Ints,
+    dilation: Ints,
+    groups: int,
+    activation: str,
+) -> Tensor:
+    return q8ta_conv2d(
+        x,
+        w,
+        scales,
+        bias,
+        size=_pair(call, size),
+        affine=Affine(scale, zero_point),
+        out=Affine(out_scale, out_zero_point),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        transposed=True,
+        output_padding=output_padding,
+        groups=groups,
+        activation=activation,
+    )
