@@ -58,11 +58,19 @@ fn main(
     mean = row_sum(sum, lane, first) / f32(p.D);
   }
   var squares = 0.0;
+  var rest = 0.0;
   for (var i = lane; i < p.D; i += LANES) {
     let v = x[start + i] - mean;
     squares += v * v;
+    rest += v;
   }
   squares = row_sum(squares, lane, first);
+  if (OP == 0u) {
+    // The mean of a long row is rounded; what is left of it corrects both (Chan et al., 1983).
+    rest = row_sum(rest, lane, first) / f32(p.D);
+    squares -= rest * rest * f32(p.D);
+    mean += rest;
+  }
   if (row >= p.rows) { return; }
   if (OP >= 4u) {
     if (lane == 0u) { y[row] = select(inverseSqrt(squares / f32(p.D) + p.eps), mean, OP == 4u); }

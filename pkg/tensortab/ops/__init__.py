@@ -1,12 +1,33 @@
 """The operators: one file a family, three functions an op (shape, reference, lower)."""
 
 from .argmax import argmax
+from .as_strided import as_strided, expand, flip, repeat, slice
 from .attention import sdpa
+from .binary import (
+    bitwise_and,
+    bitwise_or,
+    bitwise_xor,
+    eq,
+    floor_divide,
+    ge,
+    gt,
+    le,
+    lt,
+    maximum,
+    minimum,
+    ne,
+    pow,
+    remainder,
+    trunc_divide,
+    where,
+)
 from .cached_attention import attend, sdpa_with_kv_cache
 from .channel_norm import batch_norm, group_mean, group_norm, group_rstd
 from .convolution import convolution
-from .elementwise import add, div, gelu, mul, silu, sub, swiglu
+from .elementwise import add, div, geglu, gelu, mul, silu, sub, swiglu
 from .embedding import embedding, embedding_q4gsw, embedding_q8gsw
+from .fill import arange, full, pad
+from .gather import gather, index_select
 from .linear_qgsw import linear_q4gsw, linear_q8gsw
 from .matmul import bmm, linear, mm
 from .norm import l2_normalize, layer_norm, rms_norm, softmax
@@ -17,70 +38,143 @@ from .pooling import avg_pool2d, max_pool2d, max_pool2d_indices
 from .q8ta_conv2d import q8ta_conv2d
 from .q8ta_linear import q8ta_linear
 from .quantize import Affine, dequantize, q8ta_add, q8ta_relu, quantize
+from .reduce import amax, amin, mean, prod, sum
 from .resample import grid_priors, grid_sampler_2d, upsample_bilinear2d, upsample_nearest2d
 from .rope import apply_rotary_emb, rope_frequencies, rope_table
 from .sample import mark, sample
 from .sampling import Sampling
 from .state import advance, assign
+from .unary import (
+    abs,
+    bitwise_not,
+    clamp,
+    convert,
+    cos,
+    exp,
+    floor,
+    hardswish,
+    leaky_relu,
+    log,
+    logical_not,
+    neg,
+    relu,
+    round,
+    rsqrt,
+    sigmoid,
+    sin,
+    sqrt,
+    tanh,
+)
 from .update_cache import update_cache
 
 __all__ = [
     "Affine",
     "Sampling",
+    "abs",
     "add",
     "advance",
+    "amax",
+    "amin",
     "apply_rotary_emb",
+    "arange",
     "argmax",
+    "as_strided",
     "assign",
     "attend",
     "avg_pool2d",
     "batch_norm",
+    "bitwise_and",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_xor",
     "bmm",
+    "clamp",
     "concat",
+    "convert",
     "convolution",
+    "cos",
     "dequantize",
     "div",
     "embedding",
     "embedding_q4gsw",
     "embedding_q8gsw",
+    "eq",
+    "exp",
+    "expand",
+    "flip",
+    "floor",
+    "floor_divide",
+    "full",
+    "gather",
+    "ge",
+    "geglu",
     "gelu",
     "grid_priors",
     "grid_sampler_2d",
     "group_mean",
     "group_norm",
     "group_rstd",
+    "gt",
+    "hardswish",
+    "index_select",
     "l2_normalize",
     "layer_norm",
+    "le",
+    "leaky_relu",
     "linear",
     "linear_q4gsw",
     "linear_q8gsw",
+    "log",
+    "logical_not",
+    "lt",
     "mark",
     "max_pool2d",
     "max_pool2d_indices",
+    "maximum",
+    "mean",
     "mean_pool",
+    "minimum",
     "mm",
     "mul",
     "narrow",
+    "ne",
+    "neg",
+    "pad",
     "permute",
     "pixel_shuffle",
+    "pow",
+    "prod",
     "q8ta_add",
     "q8ta_conv2d",
     "q8ta_linear",
     "q8ta_pixel_shuffle",
     "q8ta_relu",
     "quantize",
+    "relu",
+    "remainder",
+    "repeat",
     "reshape",
     "rms_norm",
     "rope_frequencies",
     "rope_table",
+    "round",
+    "rsqrt",
     "sample",
     "sdpa",
     "sdpa_with_kv_cache",
+    "sigmoid",
     "silu",
+    "sin",
+    "slice",
     "softmax",
+    "sqrt",
     "sub",
+    "sum",
     "swiglu",
+    "tanh",
+    "trunc_divide",
     "update_cache",
     "upsample_bilinear2d",
     "upsample_nearest2d",
+    "where",
 ]

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from ..errors import FormatError, UnsupportedError
 from ..weights import Source
 from .flat import Buffer, Table
-from .program import Place, Program
+from .schema import Place, Program
 
 _HEADER = 30
 _NAMED = 2**64 - 1  # the offset of a constant that has a key
@@ -60,7 +60,7 @@ class ValueList:
 
 
 Value: TypeAlias = (
-    None | int | float | bool | str | tuple[Any, ...] | TensorValue | SymInt | ValueList
+    int | float | bool | str | tuple[Any, ...] | TensorValue | SymInt | ValueList | None
 )
 
 
@@ -94,8 +94,8 @@ async def read(program: Program, place: Place) -> Blob:
     start, length, data = (int.from_bytes(head[i : i + 4], "little") for i in (10, 14, 18))
     if start + length > size or data > size:
         raise FormatError(
-            f"{name}: at byte {place.start + 10}: a graph at {start} to {start + length} and data at"
-            f" {data}, in a blob of {size} bytes"
+            f"{name}: at byte {place.start + 10}: a graph at {start} to {start + length} and data"
+            f" at {data}, in a blob of {size} bytes"
         )
     first = place.start + start
     buffer = Buffer(bytes(await source.read(first, first + length)), name, first)

@@ -24,8 +24,8 @@ from ..graph import Graph
 from ..op import Spec, Tensor
 from . import operators
 from .blob import Blob, SymInt, TensorValue, ValueList
-from .program import Place
 from .registry import OPERATORS, PREPACK, Call, Result, bind
+from .schema import Place
 
 INSIDE = {"int64": "int32", "float64": "float32", "float16": "float32"}
 _LARGEST = 1 << 32  # bytes of a tensor; WebGPU's buffers end there
@@ -151,7 +151,8 @@ class _Builder:
 
     def _leaf(self, index: int, value: TensorValue, place: Place | None) -> Tensor:
         """A constant, or a state where something writes it."""
-        spec, filling = self._spec(value), place and Filling(place, value.dtype)
+        spec = self._spec(value)
+        filling = Filling(place, value.dtype) if place else None
         if filling:
             self._check_filling(value, filling)
         if index in self.mutable:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from . import blob as blobs
-from . import program
 from .portable import FUNCTIONS
-from .registry import OPERATORS
+from .registry import OPERATORS, PREPACK
+from .schema import KernelCall, Method, Program, TensorValue, Value
 
 
-def describe(made: program.Program, delegates: Mapping[str, Sequence[blobs.Blob]]) -> str:
+def describe(made: Program, delegates: Mapping[str, Sequence[blobs.Blob]]) -> str:
     """A line for each input, output and operator."""
     lines = [made.source.name]
     for name, method in made.methods.items():
@@ -19,7 +19,7 @@ def describe(made: program.Program, delegates: Mapping[str, Sequence[blobs.Blob]
     return "\n".join(lines)
 
 
-def _method(name: str, method: program.Method, delegates: Sequence[blobs.Blob]) -> Iterator[str]:
+def _method(name: str, method: Method, delegates: Sequence[blobs.Blob]) -> Iterator[str]:
     yield f"method {name}"
     for what, indices in (("input", method.inputs), ("output", method.outputs)):
         for position, index in enumerate(indices):
@@ -27,22 +27,20 @@ def _method(name: str, method: program.Method, delegates: Sequence[blobs.Blob]) 
     for number, (delegate, blob) in enumerate(zip(method.delegates, delegates, strict=True)):
         size = blobs.sizes(blob.values)
         yield f"  delegate {number}: {delegate.id}, {len(blob.calls)} calls, {size:,} bytes"
-        yield from _counted(
-            Counter(c.name for c in blob.calls), {n: "" for n in OPERATORS}, "not implemented"
-        )
-    kernels = Counter(c.name for c in method.instructions if isinstance(c, program.KernelCall))
+        yield from _counted(Counter(c.name for c in blob.calls), {*OPERATORS, PREPACK})
+    kernels = Counter(c.name for c in method.instructions if isinstance(c, KernelCall))
     if kernels:
         yield "  outside of delegates, on numpy:"
-        yield from _counted(kernels, {n: "" for n in FUNCTIONS}, "not implemented")
+        yield from _counted(kernels, FUNCTIONS)
 
 
-def _counted(found: Counter[str], known: Mapping[str, str], missing: str) -> Iterator[str]:
+def _counted(found: Counter[str], known: Container[str]) -> Iterator[str]:
     for name, count in sorted(found.items(), key=lambda item: (-item[1], item[0])):
-        yield f"    {count:5} {name}{'' if name in known else f'  ({missing})'}"
+        yield f"    {count:5} {name}{'' if name in known else '  (not implemented)'}"
 
 
-def _value(value: program.Value) -> str:
-    if isinstance(value, program.TensorValue):
+def _value(value: Value) -> str:
+    if isinstance(value, TensorValue):
         most = "≤ " if value.dynamic else ""
         return f"{value.dtype}[{', '.join(f'{most}{n}' for n in value.shape)}]"
     return repr(value)

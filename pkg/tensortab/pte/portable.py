@@ -1,12 +1,11 @@
 """Operators left outside of delegates, on numpy: the common ones of ExecuTorch's portable kernels.
 
-An operator's arguments are its schema's, then its result once more: `aten::cumsum.out(x, dim, dtype,
-out, result)`. What comes out is cast to the result's dtype.
+An operator's arguments are its schema's, then its result once more: `aten::cumsum.out(x, dim,
+dtype, out, result)`. What comes out is cast to the result's dtype.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,7 +32,7 @@ def _cumsum(x: Array, dim: int, *_: Any) -> Array:
 def _scaled(
     function: Callable[[Array, Any], Any],
 ) -> Function:
-    """add and sub, whose second operand comes with a factor."""
+    """Give add or sub, whose second operand comes with a factor."""
     return lambda a, b, alpha=1: function(a, b * np.asarray(alpha, np.asarray(b).dtype))
 
 
@@ -83,7 +82,7 @@ def _convolution(
     _output_padding: Sequence[int],
     groups: int,
 ) -> Array:
-    """x [N, C, …], weight [O, C/groups, …]: windows of x times the weight, for any rank."""
+    """Multiply windows of x [N, C, …] with the weight [O, C/groups, …], for any rank."""
     if transposed:
         raise UnsupportedError("aten::convolution.out: transposed, outside of a delegate")
     rank = x.ndim - 2
@@ -143,7 +142,12 @@ FUNCTIONS: Mapping[str, Function] = {
     **dict.fromkeys(("aten::sub.out", "aten::sub.Scalar_out"), _scaled(np.subtract)),
     **dict.fromkeys(("aten::mul.out", "aten::mul.Scalar_out"), np.multiply),
     **dict.fromkeys(
-        ("aten::div.out", "aten::div.Scalar_out", "aten::div.out_mode", "aten::div.Scalar_mode_out"),
+        (
+            "aten::div.out",
+            "aten::div.Scalar_out",
+            "aten::div.out_mode",
+            "aten::div.Scalar_mode_out",
+        ),
         _divide,
     ),
     "aten::maximum.out": np.maximum,

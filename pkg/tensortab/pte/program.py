@@ -15,13 +15,24 @@ sound but not known here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
 
 from ..errors import FormatError, UnsupportedError
 from ..weights import Source
 from .flat import Buffer, Table
+from .schema import (
+    Delegate,
+    DelegateCall,
+    Instruction,
+    KernelCall,
+    ListValue,
+    Method,
+    MoveCall,
+    Place,
+    Program,
+    TensorValue,
+    Value,
+)
 
 DTYPES = {
     0: "uint8",
@@ -36,91 +47,6 @@ DTYPES = {
     15: "bfloat16",
 }
 _MAX_RANK = 16
-
-
-@dataclass(frozen=True)
-class Place:
-    """Bytes of the file."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
-class TensorValue:
-    """A tensor of a plan; `shape` is an upper bound where `dynamic`."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    dynamic: bool
-    constant: Place | None  # its bytes, for a tensor that has them in the file
-
-
-@dataclass(frozen=True)
-class ListValue:
-    """A list; of indices of values for integers and tensors (−1: none), else of values."""
-
-    kind: str  # int | float | bool | tensor
-    items: tuple[Any, ...]
-
-
-Value: TypeAlias = None | int | float | bool | str | TensorValue | ListValue
-
-
-@dataclass(frozen=True)
-class KernelCall:
-    """A call of an operator that was not delegated."""
-
-    name: str  # aten::cumsum.out
-    args: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class DelegateCall:
-    """A call of a delegate: the inputs in its own order, then its outputs."""
-
-    delegate: int
-    args: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class MoveCall:
-    """One value becomes another."""
-
-    source: int
-    target: int
-
-
-Instruction: TypeAlias = KernelCall | DelegateCall | MoveCall
-
-
-@dataclass(frozen=True)
-class Delegate:
-    """A part of the program that a backend runs: the backend's id, and its bytes."""
-
-    id: str
-    blob: Place
-
-
-@dataclass(frozen=True)
-class Method:
-    """An execution plan."""
-
-    name: str
-    values: tuple[Value, ...]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    instructions: tuple[Instruction, ...]
-    delegates: tuple[Delegate, ...]
-
-
-@dataclass(frozen=True)
-class Program:
-    """A .pte file."""
-
-    source: Source
-    methods: Mapping[str, Method]
-    named: Mapping[str, Place]  # data that delegates refer to by a key
 
 
 async def read(source: Source) -> Program:
@@ -256,28 +182,23 @@ class _Reader:
         if kind in (0, 1):
             return None
         v = t.required(1, f"value of type {kind}")
-        match kind:
-            case 2:
-                return int(v.number(0, "q"))
-            case 3:
-                return bool(v.number(0, "B"))
-            case 4:
-                return float(v.number(0, "d", 0.0))
-            case 5:
-                return self._tensor(v)
-            case 6:
-                return v.text(0)
-            case 7:
-                return ListValue("int", tuple(v.numbers(0, "<i8").tolist()))
-            case 8:
-                return ListValue("float", tuple(v.numbers(0, "<f8").tolist()))
-            case 9:
-                return ListValue("bool", tuple(map(bool, v.numbers(0, "u1").tolist())))
-            case 10 | 11:
-                return ListValue("tensor", tuple(v.numbers(0, "<i4").tolist()))
-        raise UnsupportedError(
-            f"{self.source.name}: a value of type {kind}, expected 1 to 11 (ExecuTorch 1.5)"
-        )
+        read: dict[int, Callable[[], Value]] = {
+            2: lambda: int(v.number(0, "q")),
+            3: lambda: bool(v.number(0, "B")),
+            4: lambda: float(v.number(0, "d", 0.0)),
+            5: lambda: self._tensor(v),
+            6: lambda: v.text(0),
+            7: lambda: ListValue("int", tuple(v.numbers(0, "<i8").tolist())),
+            8: lambda: ListValue("float", tuple(v.numbers(0, "<f8").tolist())),
+            9: lambda: ListValue("bool", tuple(map(bool, v.numbers(0, "u1").tolist()))),
+            10: lambda: ListValue("tensor", tuple(v.numbers(0, "<i4").tolist())),
+            11: lambda: ListValue("tensor", tuple(v.numbers(0, "<i4").tolist())),
+        }
+        if kind not in read:
+            raise UnsupportedError(
+                f"{self.source.name}: a value of type {kind}, expected 1 to 11 (ExecuTorch 1.5)"
+            )
+        return read[kind]()
 
     def _tensor(self, t: Table) -> TensorValue:
         dtype = t.choice(0, DTYPES, "scalar type")

@@ -40,8 +40,16 @@ class Operator:
     def hints(self) -> list[tuple[str, Any]]:
         """Name and type of each argument."""
         hints = typing.get_type_hints(self.build)
-        names = list(inspect.signature(self.build).parameters)[1:]
-        return [(n, hints[n]) for n in names]
+        return [(p.name, hints[p.name]) for p in self._parameters if p.kind is not p.VAR_POSITIONAL]
+
+    @functools.cached_property
+    def open(self) -> bool:
+        """Whether more arguments may follow, as where to put the result."""
+        return any(p.kind is p.VAR_POSITIONAL for p in self._parameters)
+
+    @property
+    def _parameters(self) -> list[inspect.Parameter]:
+        return list(inspect.signature(self.build).parameters.values())[1:]
 
 
 @dataclass(frozen=True)
@@ -92,9 +100,10 @@ def operator(*names: str, mutates: Iterable[int] = ()) -> Callable[[Build], Buil
 
 def bind(entry: Operator, call: Call, args: list[Any]) -> Result:
     """Build the operator of checked arguments."""
-    if len(args) != len(entry.hints):
-        raise call.malformed(f"{len(args)} arguments, expected {len(entry.hints)}")
-    for value, (name, hint) in zip(args, entry.hints, strict=True):
+    count = len(entry.hints)
+    if len(args) < count or (len(args) > count and not entry.open):
+        raise call.malformed(f"{len(args)} arguments, expected {count}")
+    for value, (name, hint) in zip(args, entry.hints, strict=False):
         if not fits(value, hint):
             text = getattr(hint, "__name__", str(hint))
             raise call.malformed(f"{name} is {value!r}, expected {text}")

@@ -1,5 +1,27 @@
 """What builds each operator of ExecuTorch's WebGPU backend, one module a family."""
 
-from . import channel_norm, convolution, elementwise, quantized, vision
+from . import (
+    attention,
+    channel_norm,
+    convolution,
+    elementwise,
+    matmul,
+    numbers,
+    quantized,
+    reductions,
+    views,
+    vision,
+)
 
-LOADED = (channel_norm, convolution, elementwise, quantized, vision)
+LOADED = (
+    attention,
+    channel_norm,
+    convolution,
+    elementwise,
+    matmul,
+    numbers,
+    quantized,
+    reductions,
+    views,
+    vision,
+)
