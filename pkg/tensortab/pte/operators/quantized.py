@@ -1,19 +1,25 @@
-"""Codes of 8 bits with one scale and zero point a tensor, and what works on them."""
+"""Codes of 8 bits and what works on them; linears of 4-bit weights but for linear_q4gsw."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ...dim import upper
 from ...op import Tensor
 from ...ops import (
     Affine,
+    choose_scale,
+    choose_zero_point,
     dequantize,
+    fake_quantize,
+    linear_q4gsw,
     q8ta_add,
     q8ta_conv2d,
     q8ta_linear,
     q8ta_pixel_shuffle,
     q8ta_relu,
     quantize,
+    reshape,
 )
 from ..registry import Call, operator
 
@@ -193,3 +199,49 @@ def _conv2d_transposed(
         groups=groups,
         activation=activation,
     )
+
+
+@operator("torchao.choose_qparams_affine.default")
+def _choose(
+    call: Call,
+    x: Tensor,
+    mapping: str,
+    block: Ints,
+    target_dtype: Any,
+    low: int,
+    high: int,
+    eps: float | None,
+    scale_dtype: Any,
+    zero_point_dtype: Any,
+    keepdim: bool,
+) -> tuple[Tensor, ...]:
+    if mapping != "ASYMMETRIC" or keepdim or any(b != 1 for b in block[:-1]):
+        raise call.unsupported(
+            f"mapping {mapping}, block {list(block)}, keepdim {keepdim}, expected ASYMMETRIC, one"
+            " block a row, and no keepdim"
+        )
+    if not block or block[-1] < upper(x.shape[-1]):
+        raise call.unsupported(f"blocks of {list(block)} in {x.spec}, expected whole rows")
+    least = {} if eps is None else {"eps": eps}
+    return tuple(op(x, ends=(low, high), **least) for op in (choose_scale, choose_zero_point))
+
+
+@operator("et_vk.linear_dq8ca_q4gsw.default")
+def _linear_dq8ca(
+    call: Call,
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    packed: Tensor,
+    sums: Tensor,
+    scales: Tensor,
+    group: int,
+    bias: Tensor | None,
+) -> Tensor:
+    return linear_q4gsw(fake_quantize(x, scale, zero_point), packed, scales, bias, group=group)
+
+
+@operator("et_vk.linear_qcs4w.default")
+def _linear_qcs4w(call: Call, x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
+    rows = reshape(scales, (1, *scales.shape))
+    return linear_q4gsw(x, packed, rows, group=upper(x.shape[-1]), high_first=True)
