@@ -68,7 +68,9 @@ def assert_within(got: np.ndarray, want: np.ndarray, atol: float, rtol: float) -
         error = np.abs(got.astype(np.float64) - want)
         fits = (error <= atol) | (error / np.maximum(np.abs(want), 1e-6) <= rtol) | (got == want)
     if not fits.all():
-        at = np.unravel_index(np.argmax(np.where(fits, -1, np.nan_to_num(error, nan=np.inf))), got.shape)
+        at = np.unravel_index(
+            np.argmax(np.where(fits, -1, np.nan_to_num(error, nan=np.inf))), got.shape
+        )
         raise AssertionError(
             f"{(~fits).sum()} of {got.size} elements differ, most at {list(map(int, at))}:"
             f" got {got[at]}, want {want[at]} (atol {atol}, rtol {rtol})"

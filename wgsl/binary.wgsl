@@ -31,7 +31,8 @@ fn power(v: f32, w: f32) -> f32 {
   if (w == 1.0) { return v; }
   if (w == 2.0) { return v * v; }
   if (w == 0.5) { return sqrt(v); }
-  if (v >= 0.0 || floor(w) != w) { return pow(v, w); }
+  if (v == 0.0) { return select(0.0, 1.0 / abs(v), w < 0.0); }
+  if (v > 0.0 || floor(w) != w) { return pow(v, w); }
   let magnitude = pow(abs(v), w);
   return select(magnitude, -magnitude, odd);
 }

@@ -1,4 +1,4 @@
-"""The command line: `tensortab run | serve | embed | generate | setup | doctor`."""
+"""The command line: `tensortab run | serve | embed | generate | inspect | setup | doctor`."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from typing import Any, TextIO, TypeVar
 import click
 from rich.progress import Progress
 
-from tensortab import assets, completion, ranking, server, system, vendor
+from tensortab import assets, completion, pte, ranking, server, system, vendor
 from tensortab import chrome as chromium
 from tensortab import doctor as checks
 from tensortab import firefox as gecko
@@ -182,6 +182,13 @@ async def _complete_in_page(job: dict[str, Any]) -> dict[str, Any]:
         answer = await page.call(source, json.dumps(job).encode(), on_output=write)
     took: dict[str, Any] = json.loads(answer)
     return took
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+def inspect(file: str) -> None:
+    """Print what an ExecuTorch program FILE (.pte) holds, and what would run where."""
+    click.echo(drive(pte.inspect(file)))
 
 
 @main.command()

@@ -34,14 +34,14 @@ DTYPES = tuple(_CODES)
 _MOST = float(np.finfo(np.float32).max)
 
 
-def _single(number: float) -> float:
+def single(number: float) -> float:
     """A number for an f32 field: beyond float32's range it is infinite."""
-    return float(number) if abs(number) <= _MOST else np.copysign(np.inf, number)
+    return float(np.copysign(np.inf, number) if abs(number) > _MOST else number)
 
 
 def _whole(number: float) -> int:
-    """A number for an i32 field: the nearest that int32 holds."""
-    return int(min(max(number, -(1 << 31)), (1 << 31) - 1))
+    """A number for an i32 field: the nearest that int32 holds, of NaN 0."""
+    return 0 if number != number else int(min(max(number, -(1 << 31)), (1 << 31) - 1))
 
 
 def unary_lower(
@@ -57,7 +57,7 @@ def unary_lower(
         PER=per,
     )
     n = product(x.shape)
-    fields = {"n": n, "s": _single(s), "t": _single(t), "i": _whole(s), "j": _whole(t)}
+    fields = {"n": n, "s": single(s), "t": single(t), "i": _whole(s), "j": _whole(t)}
     grid = fold(target, ceildiv(n, kernel["WIDTH"] * per))
     return [dispatch(kernel, grid, x=x, y=y, **fields)]
 
@@ -80,7 +80,7 @@ def binary_lower(
     grid = fold(target, ceildiv(product(y.shape), kernel["WIDTH"] * per))
     folded = fold4(name, y.shape, strides_in(a, y.shape), strides_in(other, y.shape))
     fields = {f"{k}{i}": v for k, vs in zip("dab", folded, strict=True) for i, v in enumerate(vs)}
-    numbers = {"scalar": _single(number), "whole": _whole(number)}
+    numbers = {"scalar": single(number), "whole": _whole(number)}
     return [dispatch(kernel, grid, a=a, b=other, y=y, **numbers, **fields)]
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..op import Array, Dispatch, Op, Spec, Tensor
 from ..target import Target
-from .elementwise import DTYPES, unary_lower
+from .elementwise import DTYPES, single, unary_lower
 
 _REAL, _NUMBER, _BITS = ("float32",), ("float32", "int32"), ("int32", "bool")
 _CONVERT = 10
@@ -52,17 +52,32 @@ def _unary(
     return Op(name, shape, reference, partial(unary_lower, code))
 
 
+def _rsqrt(x: Array) -> Array:
+    found: Array = 1 / np.sqrt(x)
+    return found
+
+
+def _sigmoid(x: Array) -> Array:
+    found: Array = 1 / (1 + np.exp(-x))
+    return found
+
+
+def _hardswish(x: Array) -> Array:
+    found: Array = x * np.clip(x / 6 + 0.5, 0, 1)
+    return found
+
+
 abs = _unary("abs", 11, np.abs, _NUMBER)  # noqa: A001  # PyTorch's name
 neg = _unary("neg", 12, np.negative, _NUMBER)
 exp = _unary("exp", 13, np.exp)
 sqrt = _unary("sqrt", 14, np.sqrt)
-rsqrt = _unary("rsqrt", 15, lambda x: 1 / np.sqrt(x))
+rsqrt = _unary("rsqrt", 15, _rsqrt)
 sin = _unary("sin", 16, np.sin)
 cos = _unary("cos", 17, np.cos)
 tanh = _unary("tanh", 18, np.tanh)
 round = _unary("round", 19, np.round)  # noqa: A001
-sigmoid = _unary("sigmoid", 20, lambda x: 1 / (1 + np.exp(-x)))
-hardswish = _unary("hardswish", 22, lambda x: x * np.clip(x / 6 + 0.5, 0, 1))
+sigmoid = _unary("sigmoid", 20, _sigmoid)
+hardswish = _unary("hardswish", 22, _hardswish)
 log = _unary("log", 24, np.log)
 floor = _unary("floor", 25, np.floor)
 bitwise_not = _unary("bitwise_not", 30, np.invert, _BITS)
@@ -74,7 +89,9 @@ def _clamp_shape(x: Tensor, low: float = -np.inf, high: float = np.inf) -> Spec:
 
 
 def _clamp_reference(x: Array, low: float = -np.inf, high: float = np.inf) -> Array:
-    return np.minimum(np.maximum(x, low), high)  # high wins where the two are crossed
+    return np.minimum(
+        np.maximum(x, single(low)), single(high)
+    )  # high wins where the two are crossed
 
 
 def _clamp_lower(

@@ -20,6 +20,7 @@ from ..weights import Source
 from .flat import Buffer, Table
 from .schema import Place, Program
 
+BACKEND = "VulkanBackend"  # the id of delegates that have such a blob
 _HEADER = 30
 _NAMED = 2**64 - 1  # the offset of a constant that has a key
 _MAX_RANK = 16
@@ -70,6 +71,7 @@ class Call:
 
     name: str
     args: tuple[int, ...]
+    at: int = 0  # the byte of the file where it stands, for errors
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class _Reader:
         root = self.buffer.root("VK00")
         self.constants = root.tables(5, self._constant)
         values = root.tables(2, self._value)
-        calls = root.tables(1, lambda c: Call(c.text(1), tuple(c.numbers(2, "<i4").tolist())))
+        calls = root.tables(1, self._call)
         inputs, outputs = (tuple(root.numbers(slot, "<u4").tolist()) for slot in (3, 4))
         lists = (v.items for v in values if isinstance(v, ValueList))
         used = [
@@ -128,6 +130,10 @@ class _Reader:
         if bad := [i for i in used if not 0 <= i < len(values)]:
             raise root.fail(2, f"value {bad[0]} is used, there are {len(values)}")
         return Blob(calls, values, inputs, outputs)
+
+    def _call(self, t: Table) -> Call:
+        at = self.buffer.start + t.position
+        return Call(t.text(1), tuple(t.numbers(2, "<i4").tolist()), at)
 
     def _constant(self, t: Table) -> Place:
         offset, length = t.number(0, "Q"), t.number(1, "Q")

@@ -91,7 +91,7 @@ class _Builder:
         inputs = self._inputs(shapes)
         self.mutable = self._mutable()
         for number, call in enumerate(self.blob.calls):
-            self.where = f"{self.name}: call {number}, {call.name}"
+            self.where = f"{self.name}: at byte {call.at}: call {number}, {call.name}"
             if not call.args:
                 raise FormatError(f"{self.where}: no arguments")
             if call.name == PREPACK:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..errors import FormatError, ShapeError
 from ..op import Array
 from ..profile import Row
 from ..runtime import Device
@@ -69,7 +70,10 @@ class Delegate:
             self.sessions[shapes] = self.sessions.pop(shapes)  # the latest is last
             return self.sessions[shapes]
         built = build(self.name, self.prefix, self.blob, shapes)
-        session = await host.device.compile(built.graph, share=host.anchor)
+        try:
+            session = await host.device.compile(built.graph, share=host.anchor)
+        except ShapeError as error:  # as of what is read after it was overwritten
+            raise FormatError(f"{self.name}: {error}") from error
         host.anchor = session
         for name, filling in built.constants.items():
             held = session.store.held[name]

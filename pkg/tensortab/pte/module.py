@@ -27,8 +27,6 @@ from .delegate import Delegate, Host, converted
 from .describe import describe
 from .schema import DelegateCall, KernelCall, ListValue, MoveCall, TensorValue
 
-_BACKEND = "VulkanBackend"
-
 
 @dataclass(frozen=True)
 class Module:
@@ -198,8 +196,8 @@ async def check(made: schema.Program, method: schema.Method) -> list[Delegate]:
     found = []
     for number, part in enumerate(method.delegates):
         name = f"{where}: delegate {number}"
-        if part.id != _BACKEND:
-            raise UnsupportedError(f"{name} is for {part.id!r}, expected {_BACKEND!r}")
+        if part.id != blob.BACKEND:
+            raise UnsupportedError(f"{name} is for {part.id!r}, expected {blob.BACKEND!r}")
         delegate = Delegate(name, f"{method.name}/{number}/", await blob.read(made, part.blob))
         build(name, delegate.prefix, delegate.blob, delegate.bounds)
         found.append(delegate)
