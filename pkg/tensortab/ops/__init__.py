@@ -24,6 +24,7 @@ from .binary import (
 from .cached_attention import attend, sdpa_with_kv_cache
 from .channel_norm import batch_norm, group_mean, group_norm, group_rstd
 from .convolution import convolution
+from .dynamic_quantize import choose_scale, choose_zero_point, fake_quantize
 from .elementwise import add, div, geglu, gelu, mul, silu, sub, swiglu
 from .embedding import embedding, embedding_q4gsw, embedding_q8gsw
 from .fill import arange, full, pad
@@ -35,6 +36,8 @@ from .permute import concat, narrow, permute, reshape
 from .pixel_shuffle import pixel_shuffle, q8ta_pixel_shuffle
 from .pool import mean_pool
 from .pooling import avg_pool2d, max_pool2d, max_pool2d_indices
+from .q8ta_conv2d import q8ta_conv2d
+from .q8ta_linear import q8ta_linear
 from .quantize import Affine, dequantize, q8ta_add, q8ta_relu, quantize
 from .reduce import amax, amin, mean, prod, sum
 from .resample import grid_priors, grid_sampler_2d, upsample_bilinear2d, upsample_nearest2d
@@ -42,6 +45,14 @@ from .rope import apply_rotary_emb, rope_frequencies, rope_table
 from .sample import mark, sample
 from .sampling import Sampling
 from .state import advance, assign
+from .training import (
+    adamw_moment,
+    adamw_update,
+    cross_entropy,
+    cross_entropy_gradient,
+    linear_q4gsw_backward,
+    requantize_q4gsw,
+)
 from .unary import (
     abs,
     bitwise_not,
@@ -69,6 +80,8 @@ __all__ = [
     "Affine",
     "Sampling",
     "abs",
+    "adamw_moment",
+    "adamw_update",
     "add",
     "advance",
     "amax",
@@ -86,11 +99,15 @@ __all__ = [
     "bitwise_or",
     "bitwise_xor",
     "bmm",
+    "choose_scale",
+    "choose_zero_point",
     "clamp",
     "concat",
     "convert",
     "convolution",
     "cos",
+    "cross_entropy",
+    "cross_entropy_gradient",
     "dequantize",
     "div",
     "embedding",
@@ -99,6 +116,7 @@ __all__ = [
     "eq",
     "exp",
     "expand",
+    "fake_quantize",
     "flip",
     "floor",
     "floor_divide",
@@ -121,6 +139,7 @@ __all__ = [
     "leaky_relu",
     "linear",
     "linear_q4gsw",
+    "linear_q4gsw_backward",
     "linear_q8gsw",
     "log",
     "logical_not",
@@ -143,12 +162,15 @@ __all__ = [
     "pow",
     "prod",
     "q8ta_add",
+    "q8ta_conv2d",
+    "q8ta_linear",
     "q8ta_pixel_shuffle",
     "q8ta_relu",
     "quantize",
     "relu",
     "remainder",
     "repeat",
+    "requantize_q4gsw",
     "reshape",
     "rms_norm",
     "rope_frequencies",

@@ -7,6 +7,9 @@
     bias    float32 [N], optional
     y       float32 […, N]
 
+A group may also be a whole row: group = K, a multiple of 32. With `high_first` the high nibble is
+the even k (ExecuTorch's et_vk.linear_qcs4w has both).
+
 Strategies, `lower`'s choice unless one is named:
 
     tile            each invocation a tile of y; no barrier, anywhere; the choice for software
@@ -54,6 +57,7 @@ def _shape(
     bias: Tensor | None = None,
     *,
     group: int,
+    high_first: bool = False,
     strategy: str | None = None,
 ) -> Spec:
     op = f"linear_q{bits}gsw"
@@ -65,13 +69,18 @@ def _shape(
         raise ShapeError(
             f"{op}: packed is {packed.spec}, so it holds K = {k} weights a row; x is {x.spec}"
         )
-    if group not in (32, 64, 128) or k % group:
-        raise ShapeError(f"{op}: group is {group}, expected 32, 64 or 128 and a divisor of K = {k}")
+    if group not in (32, 64, 128, k) or k % group or group % 32:
+        raise ShapeError(
+            f"{op}: group is {group}, expected 32, 64 or 128 and a divisor of K = {k}, or K itself"
+            " if that is a multiple of 32"
+        )
     if scales.shape != (k // group, n) or scales.dtype not in ("float32", "float16"):
         raise ShapeError(
             f"{op}: scales is {scales.spec}, expected float32[{k // group}, {n}]"
             f" (K / group = {k} / {group}, N = {n} rows of packed)"
         )
+    if high_first and bits != 4:
+        raise UnsupportedError(f"{op}: high_first is for 4 bits, two codes to a byte")
     require_vector(op, "bias", bias, n, f"N = {n} rows of packed")
     require_strategy(op, strategy, _STRATEGIES)
     if strategy in ("gemv", "gemv_subgroups") and upper(rows_of(x)) > _GEMV_ROWS:
@@ -89,9 +98,12 @@ def _reference(
     bias: Array | None = None,
     *,
     group: int,
+    high_first: bool = False,
     strategy: str | None = None,
 ) -> Array:
-    weight = (q4gsw if bits == 4 else q8gsw).dequantize(packed, scales)
+    # A scale for every 32 weights: groups of any length that an op takes.
+    codes = packed << 4 | packed >> 4 if high_first else packed
+    weight = (q4gsw if bits == 4 else q8gsw).dequantize(codes, scales.repeat(group // 32, 0))
     y = x.astype(np.float64) @ weight.T
     return float32(y if bias is None else y + bias)
 
@@ -128,11 +140,17 @@ def _lower(
     bias: Tensor | None = None,
     *,
     group: int,
+    high_first: bool = False,
     strategy: str | None = None,
 ) -> list[Dispatch]:
     m, n, k = rows_of(x), packed.shape[0], x.shape[-1]
     kernel, workgroups = _launch(strategy or _choose(target, upper(m)), m, n)
-    kernel = kernel.specialise(BITS=bits, HALF=scales.dtype == "float16", BIAS=bias is not None)
+    kernel = kernel.specialise(
+        BITS=bits,
+        HIGH_FIRST=high_first,
+        HALF=scales.dtype == "float16",
+        BIAS=bias is not None,
+    )
     operands = {"x": x, "packed": packed, "scales": scales, "bias": bias or x, "y": y}
     return [dispatch(kernel, fold(target, workgroups), **operands, M=m, N=n, K=k, group=group)]
 

@@ -255,7 +255,7 @@ class _Builder:
                     raise FormatError(f"{self.where}: the output is no live integer")
             elif spec is None or not _within(made.spec, spec):
                 raise FormatError(f"{self.where}: gives {made.spec}, the file says {spec}")
-            if target in self.values:
+            if target in self.values and self.values[target] is not made:  # written in place
                 raise FormatError(f"{self.where}: value {target} is computed twice")
             self.values[target] = made
 

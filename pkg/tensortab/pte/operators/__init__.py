@@ -9,6 +9,7 @@ from . import (
     numbers,
     quantized,
     reductions,
+    training,
     views,
     vision,
 )
@@ -22,6 +23,7 @@ LOADED = (
     numbers,
     quantized,
     reductions,
+    training,
     views,
     vision,
 )
