@@ -1,12 +1,17 @@
-"""Cases of ExecuTorch's own operator tests: small programs, their inputs and PyTorch's results.
+"""Small ExecuTorch programs, their inputs and PyTorch's results.
 
-tests/data/pte/catalogue.tar.xz holds a manifest and what it names: the catalogue that the wheel of
-executorch 1.5.1 carries (executorch.backends.webgpu.test.op_tests, BSD licence) with torch 2.13.0
-and torchao 0.18.0, its small cases, and a few of attention, caches, 4 bits and whole models.
+tests/data/pte holds archives of a manifest and what it names, made with executorch 1.5.1, torch
+2.13.0 and torchao 0.18.0:
+
+catalogue.tar.xz  the small cases of the operator tests that executorch's wheel carries
+                  (executorch.backends.webgpu.test.op_tests, BSD licence), and a few of attention,
+                  caches, 4 bits and whole models
+programs.tar.xz   what tools/export_programs.py makes
 """
 
 import json
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +20,7 @@ import numpy as np
 
 import tensortab as tt
 
-ARCHIVE = Path(__file__).parent / "data" / "pte" / "catalogue.tar.xz"
+FOLDER = Path(__file__).parent / "data" / "pte"
 Arrays = list[np.ndarray]
 
 
@@ -27,29 +32,26 @@ class Case:
     pte: bytes
     atol: float
     rtol: float
-    operators: tuple[str, ...]  # of its delegates
-    portable: tuple[str, ...]  # outside of them
     inputs: list[Arrays]  # of each run
     goldens: list[dict[int, np.ndarray]]  # of each run: output number -> what it should be
 
 
 @cache
 def cases() -> dict[str, Case]:
-    with tarfile.open(ARCHIVE) as archive:
-        files = {m.name: archive.extractfile(m).read() for m in archive.getmembers()}  # type: ignore[union-attr]
+    return {c.name: c for file in sorted(FOLDER.glob("*.tar.xz")) for c in read(file)}
+
+
+def read(file: Path) -> Iterator[Case]:
+    with tarfile.open(file) as archive:
+        files = {m.name: archive.extractfile(m).read() for m in archive.getmembers()}
 
     def array(name: str, dtype: str, shape: list[int]) -> np.ndarray:
         return np.frombuffer(files[name], dtype).reshape(shape)
 
-    found = {}
     for c in json.loads(files["manifest.json"])["cases"]:
         inputs = [[array(*i) for i in run["inputs"]] for run in c["runs"]]
         goldens = [{n: array(*g) for *g, n in run["goldens"]} for run in c["runs"]]
-        found[c["name"]] = Case(
-            c["name"], files[c["pte"]], c["atol"], c["rtol"],
-            tuple(c["operators"]), tuple(c["portable"]), inputs, goldens,
-        )  # fmt: skip
-    return found
+        yield Case(c["name"], files[c["pte"]], c["atol"], c["rtol"], inputs, goldens)
 
 
 async def results(device: tt.Device, pte: bytes, inputs: list[Arrays]) -> list[tuple]:

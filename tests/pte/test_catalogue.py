@@ -1,4 +1,4 @@
-"""Every case of the catalogue against PyTorch's results, natively and in Chrome."""
+"""Every case of the archives against PyTorch's results, natively and in Chrome."""
 
 import pickle
 

@@ -59,6 +59,6 @@ def _counted(found: Counter[str], known: Container[str]) -> Iterator[str]:
 
 def _value(value: Value) -> str:
     if isinstance(value, TensorValue):
-        most = "≤ " if value.dynamic else ""
-        return f"{value.dtype}[{', '.join(f'{most}{n}' for n in value.shape)}]"
+        sizes = (f"≤ {n}" if value.dynamic and n > 1 else str(n) for n in value.shape)
+        return f"{value.dtype}[{', '.join(sizes)}]"
     return repr(value)
