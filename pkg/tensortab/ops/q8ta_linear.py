@@ -132,7 +132,7 @@ def _launch(strategy: str, m: Dim, n: Dim) -> tuple[Kernel, Dim]:
     """The kernel with its rows and lanes, and how many workgroups cover y."""
     if strategy == "gemv":
         return _KERNEL.specialise(ROWS=upper(m), LANES=_LANES, WIDTH=1), ceildiv(n, 4)
-    kernel = _KERNEL.specialise(ROWS=min(upper(m), 16))
+    kernel = _KERNEL.specialise(ROWS=min(upper(m), 8))
     return kernel, ceildiv(ceildiv(m, kernel["ROWS"]) * ceildiv(n, 4), kernel["WIDTH"])
 
 
@@ -155,7 +155,10 @@ def _lower(
     whole = n % 4 == 0
     written, rest = quantized(target, y, out, whole)
     kernel = kernel.specialise(
-        BIAS=bias is not None, RELU=activation == "relu", CODES=out is not None and whole
+        BIAS=bias is not None,
+        RELU=activation == "relu",
+        CODES=out is not None and whole,
+        ALIGNED=upper(k) % 4 == 0,
     )
     operands = {"x": x, "w": w, "scales": scales, "bias": bias or scales, "y": written}
     last = out or Affine(1)
