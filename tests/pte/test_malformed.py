@@ -5,16 +5,13 @@ import os
 import random
 import struct
 import time
-from collections.abc import Callable
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import catalogue
 import harness
-import tensortab as tt
 from tensortab import plan as planning
 from tensortab import pte
 from tensortab.errors import FormatError, UnsupportedError
@@ -34,8 +31,9 @@ async def load(data: bytes) -> None:
     made = await program.read(open_source(data))
     for method in made.methods.values():
         for d in await check(made, method):
-            graph = build(d.name, d.prefix, d.blob, d.bounds).graph
-            planning.plan(graph, Target("native"))
+            if d.bounds is not None:
+                graph = build(d.name, d.prefix, d.blob, d.bounds).graph
+                planning.plan(graph, Target("native"))
 
 
 def survives(data: bytes) -> bool:
@@ -65,8 +63,8 @@ def test_every_truncation(name: str) -> None:
 )
 def test_bytes_overwritten(case: catalogue.Case, changes: list[tuple[int, bytes]]) -> None:
     data = bytearray(case.pte)
-    for at, new in changes:
-        at %= len(data)
+    for place, new in changes:
+        at = place % len(data)
         data[at : at + len(new)] = new
     survives(bytes(data))
 
@@ -118,7 +116,7 @@ def replaced(old: bytes, new: bytes) -> bytes:
         (ADD[:500], FormatError, r"at byte 16: program_size is \d+, the file has 500 bytes"),
         (ADD[:-64], FormatError, r"in a file of \d+ bytes \(truncated\?\)"),
         (patched(0, b"\xff\xff\xff\x7f"), FormatError, r"at byte 0: an offset of 2147483647 leads"),
-        (replaced(b"VH00", b"VH01"), FormatError, r"b'VH01', expected b'VH00' of a Vulkan delegate"),
+        (replaced(b"VH00", b"VH01"), FormatError, r"b'VH01', expected b'VH00' of a Vulkan del"),
         (replaced(b"VK00", b"XX00"), FormatError, r"at byte \d+: b'XX00', expected b'VK00'"),
         (
             replaced(b"aten.add.Tensor", b"aten.odd.Tensor"),

@@ -41,7 +41,7 @@ def single(number: float) -> float:
 
 def _whole(number: float) -> int:
     """A number for an i32 field: the nearest that int32 holds, of NaN 0."""
-    return 0 if number != number else int(min(max(number, -(1 << 31)), (1 << 31) - 1))
+    return 0 if np.isnan(number) else int(min(max(number, -(1 << 31)), (1 << 31) - 1))
 
 
 def unary_lower(

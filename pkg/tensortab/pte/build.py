@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-from ..dim import Expr, Sym, upper
+from ..dim import Dim, Expr, Sym, upper
 from ..errors import FormatError, ShapeError, UnsupportedError
 from ..graph import Graph
 from ..op import Spec, Tensor
@@ -27,6 +27,8 @@ from .blob import Blob, SymInt, TensorValue, ValueList
 from .registry import OPERATORS, PREPACK, Call, Result, bind
 from .schema import Place
 
+# Of each input: its shape, or an integer itself.
+Sizes: TypeAlias = tuple[tuple[int, ...] | int, ...]
 INSIDE = {"int64": "int32", "float64": "float32", "float16": "float32"}
 _LARGEST = 1 << 32  # bytes of a tensor; WebGPU's buffers end there
 
@@ -44,11 +46,15 @@ class Filling:
 
 @dataclass(frozen=True)
 class Built:
-    """A graph, the names of its inputs and outputs in the delegate's order, and what fills it."""
+    """A graph, its inputs and outputs in the delegate's order, and what fills it.
+
+    An input is a name, or None for an integer that the graph was built for; an output is a name,
+    or a live integer.
+    """
 
     graph: Graph
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    inputs: tuple[str | None, ...]
+    outputs: tuple[str | Dim, ...]
     constants: Mapping[str, Filling]
     states: Mapping[str, Filling]
 
@@ -64,11 +70,11 @@ def check_operators(name: str, blob: Blob) -> None:
         )
 
 
-def build(name: str, prefix: str, blob: Blob, shapes: Sequence[tuple[int, ...]]) -> Built:
-    """The graph for inputs of these shapes; `prefix` keeps its states' names its own."""
+def build(name: str, prefix: str, blob: Blob, sizes: Sizes) -> Built:
+    """The graph for inputs of these sizes; `prefix` keeps its states' names its own."""
     check_operators(name, blob)
     try:
-        return _Builder(name, prefix, blob).build(shapes)
+        return _Builder(name, prefix, blob).build(sizes)
     except ShapeError as error:
         raise FormatError(f"{name}: {error}") from error
 
@@ -87,8 +93,8 @@ class _Builder:
     mutable: frozenset[int] = frozenset()
     where: str = ""
 
-    def build(self, shapes: Sequence[tuple[int, ...]]) -> Built:
-        inputs = self._inputs(shapes)
+    def build(self, sizes: Sizes) -> Built:
+        inputs = tuple(self._input(i, size) for i, size in enumerate(sizes))
         self.mutable = self._mutable()
         for number, call in enumerate(self.blob.calls):
             self.where = f"{self.name}: at byte {call.at}: call {number}, {call.name}"
@@ -99,25 +105,34 @@ class _Builder:
             else:
                 self._call(call.name, call.args)
         self.where = f"{self.name}: outputs"
-        outputs = tuple(f"out{i}" for i in range(len(self.blob.outputs)))
-        for name, index in zip(outputs, self.blob.outputs, strict=True):
-            self.graph.output(name, self._tensor(index))
+        outputs = tuple(self._output(i, n) for i, n in enumerate(self.blob.outputs))
         return Built(self.graph, inputs, outputs, self.constants, self.states)
 
-    def _inputs(self, shapes: Sequence[tuple[int, ...]]) -> tuple[str, ...]:
-        names = []
-        for i, (index, shape) in enumerate(zip(self.blob.inputs, shapes, strict=True)):
-            value = self.blob.values[index]
-            if not isinstance(value, TensorValue) or index in self.values:
-                raise FormatError(f"{self.name}: input {i} is {value!r}, expected a tensor")
-            spec = self._spec(value)
-            if len(shape) != len(value.shape) or any(
-                n > m for n, m in zip(shape, value.shape, strict=True)
-            ):
-                raise FormatError(f"{self.name}: input {i} has the shape {shape}, of {spec}")
-            names.append(f"in{i}")
-            self.values[index] = self.graph.input(names[-1], shape, spec.dtype)
-        return tuple(names)
+    def _input(self, number: int, size: tuple[int, ...] | int) -> str | None:
+        index = self.blob.inputs[number]
+        value = self.blob.values[index]
+        who = f"{self.name}: input {number}"
+        if index in self.values:
+            raise FormatError(f"{who} is value {index}, as another one")
+        if isinstance(value, SymInt) and isinstance(size, int):
+            self.values[index] = size
+            return None
+        if not isinstance(value, TensorValue) or isinstance(size, int):
+            raise FormatError(f"{who} is {value!r}, given {size}, expected a tensor or an integer")
+        spec = self._spec(value)
+        if len(size) != len(value.shape) or any(
+            n > m for n, m in zip(size, value.shape, strict=True)
+        ):
+            raise FormatError(f"{who} has the shape {size}, expected {spec} at most")
+        self.values[index] = self.graph.input(f"in{number}", size, spec.dtype)
+        return f"in{number}"
+
+    def _output(self, number: int, index: int) -> str | Dim:
+        if isinstance(self.blob.values[index], SymInt):
+            live: Dim = self._value(index)
+            return live
+        self.graph.output(f"out{number}", self._tensor(index))
+        return f"out{number}"
 
     def _mutable(self) -> frozenset[int]:
         """The values that operators write in place."""

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from ..dim import value
 from ..errors import FormatError, ShapeError
 from ..op import Array
 from ..profile import Row
 from ..runtime import Device
 from ..session import Session
 from ..weights import Source
-from .blob import Blob, TensorValue
-from .build import Built, Filling, build
+from .blob import Blob, SymInt, TensorValue
+from .build import Built, Filling, Sizes, build
 
 _KEPT = 4  # sessions of a delegate, each for other shapes
 _CHUNK = 16 << 20  # bytes of the file at a time
-
-Shapes = tuple[tuple[int, ...], ...]
 
 
 @dataclass
@@ -42,34 +42,43 @@ class Delegate:
     name: str  # for errors
     prefix: str  # of its states' names
     blob: Blob
-    sessions: dict[Shapes, tuple[Built, Session]] = field(default_factory=dict)
+    sessions: dict[Sizes, tuple[Built, Session]] = field(default_factory=dict)
 
     @property
-    def bounds(self) -> Shapes:
-        """The inputs' shapes at their largest."""
-        values = (self.blob.values[i] for i in self.blob.inputs)
+    def bounds(self) -> Sizes | None:
+        """The inputs' shapes at their largest; None where there are integers among them."""
+        values = [self.blob.values[i] for i in self.blob.inputs]
+        if any(isinstance(v, SymInt) for v in values):
+            return None
         return tuple(v.shape if isinstance(v, TensorValue) else () for v in values)
 
     async def run(
-        self, host: Host, inputs: Sequence[Array], rows: list[Row] | None
-    ) -> tuple[Array, ...]:
+        self, host: Host, inputs: Sequence[Any], rows: list[Row] | None
+    ) -> tuple[Array | int, ...]:
         """The outputs in the blob's order; with `rows` each dispatch is timed and noted there."""
-        built, session = await self.session(host, tuple(a.shape for a in inputs))
-        arrays = dict(zip(built.inputs, inputs, strict=True))
+        kinds = [isinstance(self.blob.values[i], SymInt) for i in self.blob.inputs]
+        sizes = tuple(
+            int(np.ravel(given)[0]) if whole else np.shape(given)
+            for given, whole in zip(inputs, kinds, strict=True)
+        )
+        built, session = await self.session(host, sizes)
+        named = zip(built.inputs, inputs, strict=True)
+        arrays = {name: given for name, given in named if name is not None}
         if rows is None:
             found = await session.run(**arrays)
         else:
             report = await session.profile(**arrays)
             rows += report.rows
             found = report.outputs
-        return tuple(found[name] for name in built.outputs)
+        live = session.store.values
+        return tuple(found[o] if isinstance(o, str) else value(o, live) for o in built.outputs)
 
-    async def session(self, host: Host, shapes: Shapes) -> tuple[Built, Session]:
-        """The delegate compiled for inputs of these shapes."""
-        if shapes in self.sessions:
-            self.sessions[shapes] = self.sessions.pop(shapes)  # the latest is last
-            return self.sessions[shapes]
-        built = build(self.name, self.prefix, self.blob, shapes)
+    async def session(self, host: Host, sizes: Sizes) -> tuple[Built, Session]:
+        """The delegate compiled for inputs of these sizes."""
+        if sizes in self.sessions:
+            self.sessions[sizes] = self.sessions.pop(sizes)  # the latest is last
+            return self.sessions[sizes]
+        built = build(self.name, self.prefix, self.blob, sizes)
         try:
             session = await host.device.compile(built.graph, share=host.anchor)
         except ShapeError as error:  # as of what is read after it was overwritten
@@ -81,7 +90,7 @@ class Delegate:
                 await _fill(host.source, session, name, filling)
         if not self.sessions:
             await _restore(host.source, built, session)
-        self.sessions[shapes] = built, session
+        self.sessions[sizes] = built, session
         if len(self.sessions) > _KEPT:
             oldest = next(iter(self.sessions))
             self.sessions.pop(oldest)[1].destroy()

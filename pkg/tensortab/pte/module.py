@@ -22,7 +22,7 @@ from ..runtime import Device
 from ..weights import Source, open_source
 from ..weights.source import Address
 from . import blob, portable, program, schema
-from .build import Filling, build
+from .build import Filling, build, check_operators
 from .delegate import Delegate, Host, converted
 from .describe import describe
 from .schema import DelegateCall, KernelCall, ListValue, MoveCall, TensorValue
@@ -98,10 +98,10 @@ class Method:
                 case DelegateCall(number, args):
                     delegate = self.delegates[number]
                     count = len(delegate.blob.inputs)
-                    given = [np.asarray(self._read(values, i)) for i in args[:count]]
+                    given = [self._read(values, i) for i in args[:count]]
                     found = await delegate.run(self.host, given, rows)
-                    for index, array in zip(args[count:], found, strict=True):
-                        values[index] = array.astype(self._tensor(index).dtype, copy=False)
+                    for index, made in zip(args[count:], found, strict=True):
+                        values[index] = made if isinstance(made, int) else self._cast(index, made)
                 case KernelCall(name, args):
                     values[args[-1]] = self._kernel(name, args, values)
                 case MoveCall(source, target):
@@ -163,6 +163,9 @@ class Method:
             raise FormatError(f"{self.where}: value {index} is read before it is computed")
         return values[index]
 
+    def _cast(self, index: int, array: Array) -> Array:
+        return array.astype(self._tensor(index).dtype, copy=False)
+
     def _tensor(self, index: int) -> TensorValue:
         value = self.plan.values[index]
         if not isinstance(value, TensorValue):
@@ -173,7 +176,8 @@ class Method:
 async def load_pte(address: Address | Source, *, device: Device | None = None) -> Module:
     """Load an ExecuTorch program: a path, a URL or bytes, on the best device unless one is given.
 
-    Constants go from the file to the device in pieces. Raises FormatError for a malformed file,
+    Constants go from the file to the device in pieces: now, or where sizes are live with the first
+    call, which is compiled for the sizes it has. Raises FormatError for a malformed file,
     UnsupportedError for operators, backends or forms that are not there, before anything is
     compiled.
     """
@@ -185,8 +189,10 @@ async def load_pte(address: Address | Source, *, device: Device | None = None) -
         constants = await _constants(made.source, method)
         where = f"{made.source.name}: {name}"
         methods[name] = Method(where, host, method, checked[name], constants)
-        for delegate in checked[name]:
-            await delegate.session(host, delegate.bounds)
+        if not any(isinstance(v, TensorValue) and v.dynamic for v in method.values):
+            for delegate in checked[name]:
+                if delegate.bounds is not None:
+                    await delegate.session(host, delegate.bounds)
     return Module(made, host, methods)
 
 
@@ -199,7 +205,9 @@ async def check(made: schema.Program, method: schema.Method) -> list[Delegate]:
         if part.id != blob.BACKEND:
             raise UnsupportedError(f"{name} is for {part.id!r}, expected {blob.BACKEND!r}")
         delegate = Delegate(name, f"{method.name}/{number}/", await blob.read(made, part.blob))
-        build(name, delegate.prefix, delegate.blob, delegate.bounds)
+        check_operators(name, delegate.blob)
+        if delegate.bounds is not None:
+            build(name, delegate.prefix, delegate.blob, delegate.bounds)
         found.append(delegate)
     for call in method.instructions:
         if isinstance(call, DelegateCall):

@@ -71,6 +71,15 @@ def _reduced(function: Callable[..., Any]) -> Function:
     return reduce
 
 
+def _var(x: Array, dim: Sequence[int] | None, correction: float | None, keep: bool) -> Any:
+    axes = tuple(dim) if dim else None
+    return np.var(x, axis=axes, ddof=1 if correction is None else correction, keepdims=keep)
+
+
+def _elu(x: Array, alpha: float, scale: float, input_scale: float) -> Array:
+    return scale * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) * input_scale))
+
+
 def _convolution(
     x: Array,
     weight: Array,
@@ -162,6 +171,23 @@ FUNCTIONS: Mapping[str, Function] = {
     "aten::cos.out": np.cos,
     "aten::tanh.out": np.tanh,
     "aten::floor.out": np.floor,
+    "aten::ceil.out": np.ceil,
+    "aten::round.out": np.round,
+    "aten::trunc.out": np.trunc,
+    "aten::sign.out": np.sign,
+    "aten::reciprocal.out": lambda x: 1 / x,
+    "aten::elu.out": _elu,
+    "aten::leaky_relu.out": lambda x, slope: np.where(x > 0, x, x * slope),
+    "aten::clamp.out": np.clip,
+    "aten::hardtanh.out": np.clip,
+    "aten::log1p.out": np.log1p,
+    "aten::expm1.out": np.expm1,
+    **dict.fromkeys(("aten::remainder.Tensor_out", "aten::remainder.Scalar_out"), np.remainder),
+    "aten::floor_divide.out": np.floor_divide,
+    "aten::gather.out": lambda x, dim, index, *_: np.take_along_axis(x, index, dim),
+    "aten::flip.out": np.flip,
+    "aten::repeat.out": np.tile,
+    "aten::scalar_tensor.out": lambda value, *_: np.asarray(value),
     "aten::relu.out": lambda x: np.maximum(x, 0),
     "aten::sigmoid.out": lambda x: 1 / (1 + np.exp(-x)),
     "aten::logical_not.out": np.logical_not,
@@ -186,6 +212,13 @@ FUNCTIONS: Mapping[str, Function] = {
     "aten::mean.out": _reduced(np.mean),
     "aten::amax.out": _reduced(np.max),
     "aten::amin.out": _reduced(np.min),
+    "aten::prod.int_out": _reduced(np.prod),
+    "aten::prod.out": lambda x, *_: np.prod(x),
+    "aten::any.out": _reduced(np.any),
+    "aten::any.all_out": np.any,
+    "aten::any.dims_out": _reduced(np.any),
+    "aten::all.out": _reduced(np.all),
+    "aten::var.correction_out": _var,
     "aten::argmax.out": _reduced(np.argmax),
     "aten::argmin.out": _reduced(np.argmin),
     "aten::full.out": lambda shape, value, *_: np.full(tuple(shape), value),
