@@ -6,6 +6,7 @@
 const BIAS: bool = false;   // knob: add bias[n]
 const RELU: bool = false;   // knob: max(y, 0)
 const CODES: bool = false;  // knob: y is int8, four to a word; N is a multiple of 4
+const ALIGNED: bool = false;  // knob: K is a multiple of 4, so that rows begin with a word
 const ROWS: u32 = 4u;       // knob: rows of y an invocation owns; LANES at most where they share
 const LANES: u32 = 1u;      // knob: invocations that share a tile
 const WIDTH: u32 = 16u;     // knob: tiles per workgroup; 1 where they share
@@ -31,6 +32,7 @@ var<workgroup> partial: array<array<vec4<i32>, ROWS>, LANES>;
 
 // Four bytes from byte i on; rows of bytes need not begin with a word.
 fn x_word(i: u32) -> u32 {
+  if (ALIGNED) { return x[i / 4u]; }
   let shift = i % 4u * 8u;
   let word = x[i / 4u] >> shift;
   if (shift == 0u) { return word; }
@@ -38,6 +40,7 @@ fn x_word(i: u32) -> u32 {
 }
 
 fn w_word(i: u32) -> u32 {
+  if (ALIGNED) { return w[i / 4u]; }
   let shift = i % 4u * 8u;
   let word = w[i / 4u] >> shift;
   if (shift == 0u) { return word; }
@@ -81,7 +84,7 @@ fn main(
   for (var k = lane * 4u; k < p.K; k += LANES * 4u) {
     let at = n * p.K + k;
     var words = vec4<u32>(w_word(at.x), w_word(at.y), w_word(at.z), w_word(at.w));
-    if (k + 4u > p.K) { words &= vec4<u32>((1u << ((p.K - k) * 8u)) - 1u); }
+    if (!ALIGNED && k + 4u > p.K) { words &= vec4<u32>((1u << ((p.K - k) * 8u)) - 1u); }
     sums += dots(0x01010101u, words);
     for (var r = 0u; r < ROWS; r++) { acc[r] += dots(x_word(min(m0 + r, p.M - 1u) * p.K + k), words); }
   }

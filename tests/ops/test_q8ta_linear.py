@@ -102,6 +102,15 @@ def test_symbolic_rows(device: harness.Device, rows: int) -> None:
     assert_agrees(device, build, given, shapes=shapes, atol=0, rtol=0)
 
 
+def test_no_rows_at_all() -> None:
+    given = operands((0,), 8, 16)
+    graph = graph_of(lambda **t: q8ta_linear(**t, affine=GIVEN), given)
+    for software in (True, False):
+        (step,) = tt.plan.plan(graph, tt.target.Target("native", software=software)).steps
+        assert step.kernel["ROWS"] == 1
+    assert tt.evaluate(graph, **given)["y"].shape == (0, 8)
+
+
 def test_the_choice_of_a_strategy() -> None:
     def lanes(target: tt.target.Target, rows: int) -> int:
         graph = graph_of(lambda **t: q8ta_linear(**t, affine=GIVEN), operands((rows,), 8, 16))

@@ -1,5 +1,6 @@
 """Operators, and forms of them, that the catalogue has no case of: calls of a blob made by hand."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,19 +8,24 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 
+import harness
 import tensortab as tt
 from close import assert_close
 from tensortab.errors import FormatError, UnsupportedError
 from tensortab.pte.blob import Blob, Call, TensorValue, ValueList
-from tensortab.pte.build import build
+from tensortab.pte.build import Built, build
 from tensortab.quant import q4gsw
+
+Evaluated = Callable[[str, list[Any], list[Any]], list[np.ndarray]]
 
 
 def tensor(array: np.ndarray) -> TensorValue:
     return TensorValue(array.dtype.name, array.shape, None, -1)
 
 
-def evaluated(name: str, args: list[Any], outputs: list[np.ndarray | int]) -> list[np.ndarray]:
+def built(
+    name: str, args: list[Any], outputs: list[np.ndarray | int]
+) -> tuple[Built, dict[str, np.ndarray]]:
     """One call: arrays among the arguments are inputs, an int among the outputs one of them."""
     values: list[Any] = [tensor(a) if isinstance(a, np.ndarray) else a for a in args]
     given = [i for i, a in enumerate(args) if isinstance(a, np.ndarray)]
@@ -34,9 +40,22 @@ def evaluated(name: str, args: list[Any], outputs: list[np.ndarray | int]) -> li
     call = Call(name, (*range(len(args)), last), 0)
     blob = Blob((call,), tuple(values), tuple(given), tuple(found))
     made = build("test.pte", "", blob, [args[i].shape for i in given])
-    arrays = [args[i] for i in given]
-    got = tt.evaluate(made.graph, **dict(zip(made.inputs, arrays, strict=True)))
-    return [got[n] for n in made.outputs]
+    return made, dict(zip(made.inputs, (args[i] for i in given), strict=True))
+
+
+@pytest.fixture
+def both(native: harness.Native) -> Evaluated:
+    """Evaluate a call, after a look that the device agrees."""
+
+    def run(name: str, args: list[Any], outputs: list[np.ndarray | int]) -> list[np.ndarray]:
+        made, arrays = built(name, args, outputs)
+        want = tt.evaluate(made.graph, **arrays)
+        got = native.run(made.graph, **arrays)
+        for n in made.outputs:
+            assert_close(got[n], want[n], atol=2e-5, rtol=1e-5)
+        return [want[n] for n in made.outputs]
+
+    return run
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -49,12 +68,12 @@ def agree(got: list[np.ndarray], *want: torch.Tensor, atol: float = 1e-5) -> Non
 
 
 @pytest.mark.parametrize("in_place", [True, False])
-def test_adamw_step(in_place: bool) -> None:
+def test_adamw_step(both: Evaluated, in_place: bool) -> None:
     """Its outputs are the arguments it writes, or values of their own."""
     p, m, v, grad = normal(5), normal(5), np.abs(normal(5)), normal(5)
     numbers = [0.1, 0.9, 0.99, 1e-8, 0.3, 0.2, 0.05]
     outputs = [0, 1, 2] if in_place else [p, m, v]
-    got = evaluated("et_vk.adamw_step.default", [p, m, v, grad, *numbers], outputs)
+    got = both("et_vk.adamw_step.default", [p, m, v, grad, *numbers], outputs)
     lr, beta1, beta2, eps, decay, correction1, correction2 = numbers
     tp, tm, tv, tg = (torch.from_numpy(a.copy()) for a in (p, m, v, grad))
     tm.mul_(beta1).add_(tg, alpha=1 - beta1)
@@ -64,10 +83,10 @@ def test_adamw_step(in_place: bool) -> None:
     agree(got, tp, tm, tv)
 
 
-def test_fused_ce() -> None:
+def test_fused_ce(both: Evaluated) -> None:
     logits, labels = normal(4, 9), np.array([3, -1, 0, 8], np.int32)
     args = [logits, labels, 3.0]
-    got = evaluated("et_vk.fused_ce.default", args, [np.float32(0)[...], logits])
+    got = both("et_vk.fused_ce.default", args, [np.float32(0)[...], logits])
     given = torch.from_numpy(logits).requires_grad_()
     long = torch.from_numpy(labels).long()
     loss = F.cross_entropy(given, long, ignore_index=-1, reduction="sum") / 3
@@ -76,11 +95,11 @@ def test_fused_ce() -> None:
     agree(got, loss, given.grad)
 
 
-def test_gradients_of_a_linear() -> None:
+def test_gradients_of_a_linear(both: Evaluated) -> None:
     packed, scales = q4gsw.quantize(normal(6, 64), 32)
     g, x = normal(2, 3, 6), normal(2, 3, 64)
-    (by_x,) = evaluated("et_vk.linear_q4gsw_backward.default", [g, packed, scales, 32], [x])
-    (by_w,) = evaluated("et_vk.linear_dW.default", [g, x], [normal(6, 64)])
+    (by_x,) = both("et_vk.linear_q4gsw_backward.default", [g, packed, scales, 32], [x])
+    (by_w,) = both("et_vk.linear_dW.default", [g, x], [normal(6, 64)])
     tx = torch.from_numpy(x).requires_grad_()
     weight = torch.from_numpy(q4gsw.dequantize(packed, scales)).requires_grad_()
     F.linear(tx, weight).backward(torch.from_numpy(g))
@@ -89,30 +108,30 @@ def test_gradients_of_a_linear() -> None:
     agree([by_x, by_w], tx.grad, weight.grad)
 
 
-def test_q4gsw_requant() -> None:
+def test_q4gsw_requant(both: Evaluated) -> None:
     """What was quantized and dequantized gets its codes again."""
     packed, scales = q4gsw.quantize(normal(4, 64), 32)
     latent = q4gsw.dequantize(packed, scales)
-    (got,) = evaluated("et_vk.q4gsw_requant.default", [latent, scales, 32], [packed])
+    (got,) = both("et_vk.q4gsw_requant.default", [latent, scales, 32], [packed])
     np.testing.assert_array_equal(got, packed)
 
 
-def test_convolution_without_bounds() -> None:
+def test_convolution_without_bounds(both: Evaluated) -> None:
     x, w = normal(1, 3, 6, 6), normal(4, 3, 3, 3)
     args = [x, w, None, (2,), (1,), (1,), False, (0,), 1, None, None]
     want = F.conv2d(torch.from_numpy(x), torch.from_numpy(w), stride=2, padding=1)
-    agree(evaluated("et_vk.conv_with_clamp.default", args, [want.numpy()]), want)
+    agree(both("et_vk.conv_with_clamp.default", args, [want.numpy()]), want)
 
 
 @pytest.mark.parametrize("activation", ["none", "relu"])
-def test_q8ta_activations(activation: str) -> None:
+def test_q8ta_activations(both: Evaluated, activation: str) -> None:
     r = np.random.default_rng(0)
     x = r.integers(-128, 128, (3, 8)).astype(np.int8)
     w = r.integers(-127, 128, (5, 8)).astype(np.int8)
     scales = r.random(8).astype(np.float32)  # filled up to a multiple of 4
     sums = w.sum(1, dtype=np.int32)
     args = [x, 0.1, 3, w, sums, scales, 5.0, -7, None, activation]
-    (got,) = evaluated("et_vk.q8ta_linear.default", args, [np.zeros((3, 5), np.int8)])
+    (got,) = both("et_vk.q8ta_linear.default", args, [np.zeros((3, 5), np.int8)])
     weight = torch.from_numpy(w).double() * torch.from_numpy(scales[:5, None])
     y = F.linear((torch.from_numpy(x).double() - 3) * 0.1, weight)
     y = torch.relu(y) if activation == "relu" else y
@@ -120,33 +139,33 @@ def test_q8ta_activations(activation: str) -> None:
     np.testing.assert_array_equal(got, want.numpy())
 
 
-def test_sizes_and_modes() -> None:
+def test_sizes_and_modes(both: Evaluated) -> None:
     x, grid = normal(1, 2, 4, 4), normal(1, 3, 3, 2) * 2
     t = torch.from_numpy(x)
     want = F.interpolate(t, size=(3, 6))
     args: list[Any] = [x, (3, 6), None]
-    agree(evaluated("aten.upsample_nearest2d.vec", args, [want.numpy()]), want)
+    agree(both("aten.upsample_nearest2d.vec", args, [want.numpy()]), want)
     want = F.grid_sample(t, torch.from_numpy(grid), mode="nearest", align_corners=False)
     args = [x, grid, 1, 0, False]
-    agree(evaluated("aten.grid_sampler_2d.default", args, [want.numpy()]), want)
+    agree(both("aten.grid_sampler_2d.default", args, [want.numpy()]), want)
     with pytest.raises(UnsupportedError, match=r"grid_sampler_2d: mode is 'bicubic', expected one"):
-        evaluated("aten.grid_sampler_2d.default", [x, grid, 2, 0, False], [want.numpy()])
+        both("aten.grid_sampler_2d.default", [x, grid, 2, 0, False], [want.numpy()])
 
 
-def test_arguments_that_do_not_fit() -> None:
+def test_arguments_that_do_not_fit(both: Evaluated) -> None:
     x = normal(1, 4, 2, 2)
     with pytest.raises(FormatError, match=r"mode 0, padding 7, expected 0 to 2 each"):
-        evaluated("aten.grid_sampler_2d.default", [x, normal(1, 2, 2, 2), 0, 7, True], [x])
+        both("aten.grid_sampler_2d.default", [x, normal(1, 2, 2, 2), 0, 7, True], [x])
     with pytest.raises(FormatError, match=r"output_size \(1, 2, 3\), scale_factors None, expected"):
-        evaluated("aten.upsample_nearest2d.vec", [x, (1, 2, 3), None], [x])
+        both("aten.upsample_nearest2d.vec", [x, (1, 2, 3), None], [x])
     codes = x.astype(np.int8)
     shuffle = "et_vk.q8ta_pixel_shuffle.default"
     with pytest.raises(FormatError, match=r"inverse of the output's scale is 0.0, expected above"):
-        evaluated(shuffle, [codes, 0.1, 0, 0.0, 0, 2], [codes])
+        both(shuffle, [codes, 0.1, 0, 0.0, 0, 2], [codes])
     rows = normal(2, 8)
     settings = ["SYMMETRIC", (1, 8), None, -128, 127, None, None, None, False]
     with pytest.raises(UnsupportedError, match=r"mapping SYMMETRIC, block \[1, 8\], keepdim False"):
-        evaluated(
+        both(
             "torchao.choose_qparams_affine.default",
             [rows, *settings],
             [rows[:, 0], rows[:, 0].astype(np.int8)],
@@ -155,14 +174,14 @@ def test_arguments_that_do_not_fit() -> None:
     with pytest.raises(
         UnsupportedError, match=r"blocks of \[1, 4\] in float32\[2, 8\], expected wh"
     ):
-        evaluated(
+        both(
             "torchao.choose_qparams_affine.default",
             [rows, *settings],
             [rows[:, 0], rows[:, 0].astype(np.int8)],
         )
 
 
-def test_a_value_is_computed_once() -> None:
+def test_a_value_is_computed_once(both: Evaluated) -> None:
     x = normal(3)
     with pytest.raises(FormatError, match="value 0 is computed twice"):
-        evaluated("aten.relu.default", [x], [0])
+        both("aten.relu.default", [x], [0])

@@ -35,7 +35,7 @@ from .quantize import Affine, quantizing, require_codes
 _KERNEL = load("q8ta_linear")
 _STRATEGIES = ("tile", "gemv")
 _ACTIVATIONS = ("none", "relu")
-_FEW_ROWS = 8  # a workgroup's memory holds their sums for every lane
+_FEW_ROWS = 8  # of a tile; a workgroup's memory holds their sums for every lane of gemv
 _LANES = 64
 _LONGEST = (2**31 - 1) // (255 * 128)  # products of two codes that an int32 holds the sum of
 
@@ -130,9 +130,10 @@ def _reference(
 
 def _launch(strategy: str, m: Dim, n: Dim) -> tuple[Kernel, Dim]:
     """The kernel with its rows and lanes, and how many workgroups cover y."""
+    rows = min(max(upper(m), 1), _FEW_ROWS)
     if strategy == "gemv":
-        return _KERNEL.specialise(ROWS=upper(m), LANES=_LANES, WIDTH=1), ceildiv(n, 4)
-    kernel = _KERNEL.specialise(ROWS=min(upper(m), 16))
+        return _KERNEL.specialise(ROWS=rows, LANES=_LANES, WIDTH=1), ceildiv(n, 4)
+    kernel = _KERNEL.specialise(ROWS=rows)
     return kernel, ceildiv(ceildiv(m, kernel["ROWS"]) * ceildiv(n, 4), kernel["WIDTH"])
 
 
@@ -155,7 +156,10 @@ def _lower(
     whole = n % 4 == 0
     written, rest = quantized(target, y, out, whole)
     kernel = kernel.specialise(
-        BIAS=bias is not None, RELU=activation == "relu", CODES=out is not None and whole
+        BIAS=bias is not None,
+        RELU=activation == "relu",
+        CODES=out is not None and whole,
+        ALIGNED=upper(k) % 4 == 0,
     )
     operands = {"x": x, "w": w, "scales": scales, "bias": bias or scales, "y": written}
     last = out or Affine(1)

@@ -202,7 +202,7 @@ def _backward_lower(
     target: Target, y: Tensor, g: Tensor, packed: Tensor, scales: Tensor, *, group: int
 ) -> list[Dispatch]:
     m, n, k = rows_of(g), packed.shape[0], y.shape[-1]
-    kernel = _BACKWARD.specialise(ROWS=min(upper(m), 8))
+    kernel = _BACKWARD.specialise(ROWS=min(max(upper(m), 1), 8))
     work = ceildiv(m, kernel["ROWS"]) * ceildiv(k, 8)
     operands = {"g": g, "packed": packed, "scales": scales, "y": y}
     grid = fold(target, ceildiv(work, kernel["WIDTH"]))
