@@ -20,9 +20,14 @@ FILTER = np.random.default_rng(3).standard_normal((6, 2, 3, 2)).astype(np.float3
 BIAS = np.arange(6, dtype=np.float32)
 STEPS = [(2, 1), (1, 0), (1, 2)]  # stride, padding, dilation
 
+COMPARED = ("eq", "ne", "lt", "le", "gt", "ge")
+UNARY = (
+    "abs", "neg", "exp", "sin", "cos", "tanh", "floor", "ceil", "round", "trunc", "sign",
+    "reciprocal", "relu", "sigmoid", "log1p", "expm1",
+)  # fmt: skip
 # The operator's name in a file, the overload that returns its result, and arguments.
 CASES: list[tuple[str, str, list[Any]]] = [
-    *((f"aten::{n}.out", n, [X]) for n in ["abs", "neg", "exp", "sin", "cos", "tanh", "floor", "ceil", "round", "trunc", "sign", "reciprocal", "relu", "sigmoid", "log1p", "expm1"]),
+    *((f"aten::{n}.out", n, [X]) for n in UNARY),
     *((f"aten::{n}.out", n, [POSITIVE]) for n in ("log", "sqrt", "rsqrt")),
     *((f"aten::{n}.out", f"{n}.Tensor", [X, Y]) for n in ("mul", "div", "add")),
     ("aten::add.out", "add.Tensor", [X, Y, 2]),
@@ -34,8 +39,8 @@ CASES: list[tuple[str, str, list[Any]]] = [
     ("aten::maximum.out", "maximum", [X, Y]),
     ("aten::minimum.out", "minimum", [X, Y]),
     ("aten::pow.Tensor_Scalar_out", "pow.Tensor_Scalar", [X, 3]),
-    *((f"aten::{n}.Scalar_out", f"{n}.Scalar", [X, 0.1]) for n in ["eq", "ne", "lt", "le", "gt", "ge"]),
-    *((f"aten::{n}.Tensor_out", f"{n}.Tensor", [X, Y]) for n in ["eq", "ne", "lt", "le", "gt", "ge"]),
+    *((f"aten::{n}.Scalar_out", f"{n}.Scalar", [X, 0.1]) for n in COMPARED),
+    *((f"aten::{n}.Tensor_out", f"{n}.Tensor", [X, Y]) for n in COMPARED),
     ("aten::logical_not.out", "logical_not", [FLAG]),
     ("aten::logical_and.out", "logical_and", [FLAG, FLAG[::-1].copy()]),
     ("aten::bitwise_or.Tensor_out", "bitwise_or.Tensor", [FLAG, FLAG[::-1].copy()]),
