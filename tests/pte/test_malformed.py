@@ -14,7 +14,7 @@ import catalogue
 import harness
 from tensortab import plan as planning
 from tensortab import pte
-from tensortab.errors import FormatError, UnsupportedError
+from tensortab.errors import FormatError, ShapeError, UnsupportedError
 from tensortab.pte import program
 from tensortab.pte.build import build
 from tensortab.pte.module import check
@@ -33,7 +33,10 @@ async def load(data: bytes) -> None:
         for d in await check(made, method):
             if d.bounds is not None:
                 graph = build(d.name, d.prefix, d.blob, d.bounds).graph
-                planning.plan(graph, Target("native"))
+                try:
+                    planning.plan(graph, Target("native"))
+                except ShapeError as error:  # as Delegate.session does
+                    raise FormatError(str(error)) from error
 
 
 def survives(data: bytes) -> bool:

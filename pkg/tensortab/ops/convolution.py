@@ -174,10 +174,10 @@ def _reference(
 def _launch(strategy: str, g: Geometry, batch: Dim, cells: Dim) -> tuple[Kernel, Dim]:
     """The kernel with its channels, and how many workgroups cover y."""
     if strategy == "tile":
-        kernel = _TILE.specialise(CHANNELS=min(g.O, 8))
+        kernel = _TILE.specialise(CHANNELS=min(max(g.O, 1), 8))
         tiles = ceildiv(cells, 4) * -(-g.O // kernel["CHANNELS"])
         return kernel, ceildiv(batch * g.groups * tiles, kernel["WIDTH"])
-    kernel = _GEMM.specialise(ROWS=min(-(-g.O // 16), 4))
+    kernel = _GEMM.specialise(ROWS=min(max(-(-g.O // 16), 1), 4))
     return kernel, batch * g.groups * ceildiv(cells, 64) * -(-g.O // (16 * kernel["ROWS"]))
 
 

@@ -118,7 +118,7 @@ def _choose(target: Target, m: int) -> str:
 
 def _launch(strategy: str, m: Dim, n: Dim) -> tuple[Kernel, Dim]:
     """The kernel with its rows, and how many workgroups cover y."""
-    rows = upper(m)
+    rows = max(upper(m), 1)
     if strategy == "tile":
         kernel = _TILE.specialise(ROWS=min(rows, 16))
         tiles = ceildiv(m, kernel["ROWS"]) * ceildiv(n, 4)

@@ -25,6 +25,7 @@ from .layout import float32, require_float32
 
 _KERNEL = load("q8ta")
 _SAME, _RELU, _ADD = 0, 1, 2
+_LEAST = float(np.finfo(np.float32).tiny)  # below, the inverse is no float32
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Affine:
 
     def check(self, op: str) -> None:
         """Refuse what is no scale, or no zero point of 8 bits."""
-        if not 0 < self.scale < np.inf or not -128 <= self.zero_point <= 255:
+        if not _LEAST <= self.scale < np.inf or not -128 <= self.zero_point <= 255:
             raise ShapeError(f"{op}: {self}, expected a scale above 0 and a code of 8 bits")
 
     def codes(self, v: Array, dtype: str = "int8", ends: tuple[int, int] | None = None) -> Array:

@@ -48,7 +48,8 @@ def _resize_shape(
     require_float32(op, x=x)
     if len(x.shape) < 2:
         raise ShapeError(f"{op}: x is {x.spec}, expected […, H, W]")
-    if (size is None) == (scales is None) or min(size or scales or (0,)) <= 0:
+    given = size or scales or (0,)
+    if (size is None) == (scales is None) or not all(0 < n < np.inf for n in given):
         raise ShapeError(
             f"{op}: size is {size}, scales is {scales}, expected one of them, two numbers above 0"
         )

@@ -220,7 +220,7 @@ def _choose(
             f"mapping {mapping}, block {list(block)}, keepdim {keepdim}, expected ASYMMETRIC, one"
             " block a row, and no keepdim"
         )
-    if not block or block[-1] < upper(x.shape[-1]):
+    if not block or not x.shape or block[-1] < upper(x.shape[-1]):
         raise call.unsupported(f"blocks of {list(block)} in {x.spec}, expected whole rows")
     least = {} if eps is None else {"eps": eps}
     return tuple(op(x, ends=(low, high), **least) for op in (choose_scale, choose_zero_point))
@@ -243,5 +243,7 @@ def _linear_dq8ca(
 
 @operator("et_vk.linear_qcs4w.default")
 def _linear_qcs4w(call: Call, x: Tensor, packed: Tensor, scales: Tensor) -> Tensor:
+    if not x.shape:
+        raise call.malformed(f"x is {x.spec}, expected […, K]")
     rows = reshape(scales, (1, *scales.shape))
     return linear_q4gsw(x, packed, rows, group=upper(x.shape[-1]), high_first=True)
