@@ -11,8 +11,9 @@ import torch.nn.functional as F  # noqa: N812 (its usual name)
 import harness
 import tensortab as tt
 from close import assert_close
+from tensortab.dim import value
 from tensortab.errors import FormatError, UnsupportedError
-from tensortab.pte.blob import Blob, Call, TensorValue, ValueList
+from tensortab.pte.blob import Blob, Call, SymInt, TensorValue, ValueList
 from tensortab.pte.build import Built, build
 from tensortab.quant import q4gsw
 
@@ -185,3 +186,85 @@ def test_a_value_is_computed_once(both: Evaluated) -> None:
     x = normal(3)
     with pytest.raises(FormatError, match="value 0 is computed twice"):
         both("aten.relu.default", [x], [0])
+
+
+X = normal(2, 3, 4)
+WHOLE = np.arange(-6, 6, dtype=np.int32).reshape(3, 4)
+LAYOUT = [None] * 4
+A, B = normal(3, 5), normal(5, 4)
+PLAIN: list[tuple[str, list[Any], torch.Tensor]] = [
+    ("aten._to_copy.default", [X, *LAYOUT, False, None], torch.from_numpy(X).int()),
+    ("aten.alias_copy.default", [X], torch.from_numpy(X)),
+    ("dim_order_ops._clone_dim_order.default", [X, False, None], torch.from_numpy(X)),
+    ("aten.permute.default", [X, (2, 0, -2)], torch.from_numpy(X).permute(2, 0, 1)),
+    ("aten.mean.dim", [X, (0, -1), True, None], torch.from_numpy(X).mean((0, 2), True)),
+    ("aten.mm.default", [A, B], torch.from_numpy(A) @ torch.from_numpy(B)),
+    ("aten.ne.Tensor", [WHOLE, WHOLE[:1]], torch.from_numpy(WHOLE[:1] != WHOLE)),
+    ("aten.ne.Scalar", [WHOLE, 3], torch.from_numpy(WHOLE != 3)),
+    ("aten.ge.Scalar", [WHOLE, -1.5], torch.from_numpy(WHOLE >= -1.5)),
+    ("aten.le.Scalar", [X, 0.25], torch.from_numpy(X <= 0.25)),
+    ("aten.zeros_like.default", [X, *LAYOUT, None], torch.zeros(2, 3, 4)),
+    ("aten.ones_like.default", [WHOLE, *LAYOUT, None], torch.ones(3, 4, dtype=torch.int32)),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "want"), PLAIN, ids=[c[0] for c in PLAIN])
+def test_plain(both: Evaluated, name: str, args: list[Any], want: torch.Tensor) -> None:
+    agree(both(name, args, [want.numpy()]), want)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "want"),
+    [
+        ("aten.zeros.default", [(2, 3), *LAYOUT], np.zeros((2, 3), np.float32)),
+        ("aten.ones.default", [(5,), *LAYOUT], np.ones(5, bool)),
+        ("aten.full.default", [(3,), -2, *LAYOUT], np.full(3, -2, np.int8)),
+        ("aten.scalar_tensor.default", [2.5, *LAYOUT], np.array(2.5, np.float32)),
+        ("aten.arange.start_step", [1, 8, 3, *LAYOUT], np.array([1, 4, 7], np.int32)),
+    ],
+)
+def test_made_of_numbers(both: Evaluated, name: str, args: list[Any], want: np.ndarray) -> None:
+    agree(both(name, args, [want]), torch.from_numpy(want))
+
+
+@pytest.mark.parametrize(("name", "want"), [("add", 11), ("sub", 5), ("mul", 24), ("floordiv", 2)])
+def test_live_integers(native: harness.Native, name: str, want: int) -> None:
+    """Two rows of a table, from where 8 and 3 come to; 8 is read from a tensor."""
+    table, first = normal(32, 4), np.array([8], np.int32)
+    rows = tensor(table[:2])
+    values = [tensor(first), 0, 0, SymInt(0), 3, SymInt(0), 2, SymInt(0), tensor(table), 1, rows,
+              SymInt(0)]  # fmt: skip
+    calls = (
+        Call("et_vk.select_as_symint.default", (0, 1, 2, 3)),
+        Call(name, (3, 4, 5)),
+        Call("add", (5, 6, 7)),
+        Call("aten.slice_copy.Tensor", (8, 1, 5, 7, 9, 10)),
+        Call("sym_size.int", (10, 1, 11)),
+    )
+    made = build("test.pte", "", Blob(calls, tuple(values), (0, 8), (10, 5, 11)), ((1,), (32, 4)))
+    arrays = {"in0": first, "in1": table}
+    env = made.graph.bind(arrays)[1]
+    assert [value(dim, env) for dim in made.outputs[1:]] == [want, 2]
+    got = native.run(made.graph, **arrays)["out0"]
+    assert_close(got, table[want : want + 2], atol=0, rtol=0)
+
+
+def test_a_size_that_only_the_file_bounds() -> None:
+    number, one, rows = (np.zeros(s, np.int32) for s in ((1,), (1, 2), (11, 2)))
+    values = (
+        tensor(number),
+        0,
+        0,
+        SymInt(0),
+        2,
+        ValueList((3, 4)),
+        tensor(one),
+        False,
+        tensor(rows),
+    )
+    calls = (
+        Call("et_vk.select_as_symint.default", (0, 1, 2, 3)),
+        Call("aten.expand_copy.default", (6, 5, 7, 8)),
+    )
+    with pytest.raises(UnsupportedError, match=r"gives int32\[in0\[0\], 2\], of a live size that"):
+        build("test.pte", "", Blob(calls, values, (0, 6), (8,)), ((1,), (1, 2)))

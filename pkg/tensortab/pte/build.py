@@ -254,6 +254,11 @@ class _Builder:
                 if not isinstance(self.blob.values[target], SymInt):
                     raise FormatError(f"{self.where}: the output is no live integer")
             elif spec is None or not _within(made.spec, spec):
+                if not all(isinstance(n, int) for n in made.shape):
+                    raise UnsupportedError(
+                        f"{self.where}: gives {made.spec}, of a live size that the file bounds by"
+                        f" {spec}"
+                    )
                 raise FormatError(f"{self.where}: gives {made.spec}, the file says {spec}")
             if target in self.values and self.values[target] is not made:  # written in place
                 raise FormatError(f"{self.where}: value {target} is computed twice")

@@ -17,8 +17,6 @@ _Make: TypeAlias = Callable[..., Tensor]
 _UNARY: dict[str, _Make] = {
     "aten.abs.default": ops.abs,
     "aten.exp.default": ops.exp,
-    "aten.log.default": ops.log,
-    "aten.floor.default": ops.floor,
     "aten.sqrt.default": ops.sqrt,
     "aten.rsqrt.default": ops.rsqrt,
     "aten.sin.default": ops.sin,
@@ -39,10 +37,7 @@ _SCALED: dict[str, _Make] = {
 _BINARY: dict[str, _Make] = {
     "aten.mul.Tensor": ops.mul,
     "aten.div.Tensor": ops.div,
-    "aten.floor_divide.default": ops.floor_divide,
-    "aten.remainder.Tensor": ops.remainder,
     "aten.minimum.default": ops.minimum,
-    "aten.maximum.default": ops.maximum,
     "aten.pow.Tensor_Tensor": ops.pow,
 }
 _COMPARED: dict[str, _Make] = {
@@ -53,7 +48,7 @@ _COMPARED: dict[str, _Make] = {
     "gt": ops.gt,
     "ge": ops.ge,
 }
-_BITWISE: dict[str, _Make] = {"and": ops.bitwise_and, "or": ops.bitwise_or, "xor": ops.bitwise_xor}
+_BITWISE: dict[str, _Make] = {"and": ops.bitwise_and, "or": ops.bitwise_or}
 
 
 def as_dtype(x: Tensor, dtype: str) -> Tensor:

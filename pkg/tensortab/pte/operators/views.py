@@ -37,7 +37,7 @@ def _resized(x: Tensor, sizes: Dims) -> Dims:
     return (*sizes[:at], product(x.shape) // product(rest), *sizes[at + 1 :])
 
 
-@operator("aten.view_copy.default", "aten.reshape.default")
+@operator("aten.view_copy.default")
 def _view(call: Call, x: Tensor, sizes: Dims) -> Tensor:
     if 0 in sizes and -1 in sizes:
         raise call.malformed(f"sizes {sizes}: what is left of nothing")
@@ -73,11 +73,6 @@ def _permute(call: Call, x: Tensor, dims: tuple[int, ...]) -> Tensor:
     return in_words(lambda t: ops.permute(t, axes), x)
 
 
-@operator("aten.transpose_copy.int")
-def _transpose(call: Call, x: Tensor, a: int, b: int) -> Tensor:
-    return in_words(lambda t: swapped(t, a, b), x)
-
-
 def swapped(x: Tensor, a: int, b: int) -> Tensor:
     """Two dimensions in each other's place."""
     axes = [*range(len(x.shape))]
@@ -103,11 +98,6 @@ def _slice(
     call: Call, x: Tensor, dim: int, start: Dim | None, end: Dim | None, step: int
 ) -> Tensor:
     return in_words(lambda t: ops.slice(t, dim, start or 0, end, step), x)
-
-
-@operator("aten.narrow_copy.default")
-def _narrow(call: Call, x: Tensor, dim: int, start: Dim, length: Dim) -> Tensor:
-    return in_words(lambda t: ops.slice(t, dim, start, start + length), x)
 
 
 @operator("aten.split_with_sizes_copy.default")
