@@ -26,7 +26,6 @@ struct Params {
 
 // Of a negative base WGSL's pow knows nothing; whole exponents have a meaning there.
 fn power(v: f32, w: f32) -> f32 {
-  let odd = floor(0.5 * w) * 2.0 != w;
   if (w == 0.0) { return 1.0; }
   if (w == 1.0) { return v; }
   if (w == 2.0) { return v * v; }
@@ -34,7 +33,7 @@ fn power(v: f32, w: f32) -> f32 {
   if (v == 0.0) { return select(0.0, 1.0 / abs(v), w < 0.0); }
   if (v > 0.0 || floor(w) != w) { return pow(v, w); }
   let magnitude = pow(abs(v), w);
-  return select(magnitude, -magnitude, odd);
+  return select(magnitude, -magnitude, floor(0.5 * w) * 2.0 != w);
 }
 
 // floor(v / w): a quotient that is a whole number may come out of a division just below it.
