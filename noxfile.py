@@ -106,6 +106,16 @@ def firefox(session: nox.Session) -> None:
     session.run(*pytest, "-m", "firefox", *session.posargs, external=True)
 
 
+@nox.session(venv_backend="none")
+def fuzz(session: nox.Session) -> None:
+    """100,000 mutated ExecuTorch programs: nothing but FormatError and UnsupportedError."""
+    nox_again = (sys.executable, "-m", "nox", "-f", __file__)
+    session.run(*nox_again, "-s", "tests", "--install-only", external=True)
+    pytest = (ROOT / ".nox" / "tests" / "bin" / "python", "-m", "pytest")
+    many = {"TENSORTAB_MUTATIONS": "100000"}
+    session.run(*pytest, "tests/pte/test_malformed.py", env=many, external=True)
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """The demo page at a local address."""

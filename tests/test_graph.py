@@ -96,8 +96,10 @@ def test_order_needs_no_recursion() -> None:
 def test_dispatch_wants_every_name() -> None:
     g = tt.Graph()
     x = g.input("x", (4,))
-    k = load("unary")
-    with pytest.raises(ShapeError, match=r"unary.wgsl takes \['x', 'y', 'n'\], got \['n', 'x'\]"):
+    k = load("fill")
+    fields = {"n": 4, "start": 0, "step": 0}
+    match = r"fill.wgsl takes \['y', 'n', 'start', 'step'\], got \['n', 'x'\]"
+    with pytest.raises(ShapeError, match=match):
         dispatch(k, (1, 1, 1), x=x, n=4)
     with pytest.raises(ShapeError, match="bindings take tensors and Params fields numbers"):
-        dispatch(k, (1, 1, 1), x=x, y=4, n=4)
+        dispatch(k, (1, 1, 1), y=4, **fields)

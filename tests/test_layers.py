@@ -20,7 +20,7 @@ LAYERS = [
     ("memory",),
     ("session",),
     ("runtime",),
-    ("models",),
+    ("models", "pte"),
     ("text",),
     ("__init__",),
 ]

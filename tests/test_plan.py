@@ -13,6 +13,9 @@ from tensortab.target import DEFAULT_LIMITS, Target
 TARGET = Target("native")
 
 
+FIELDS = {"n": 4, "s": 0.0, "t": 0.0, "i": 0, "j": 0}  # of unary.wgsl
+
+
 def chain(length: int) -> tt.Graph:
     g = tt.Graph()
     y = g.input("x", (5, 7))
@@ -110,7 +113,7 @@ def test_symbols_of_a_step() -> None:
 
 def test_a_written_buffer_is_bound_once() -> None:
     def lower(_target: Target, y: tt.Tensor, _x: tt.Tensor) -> list[object]:
-        return [dispatch(load("unary"), (1, 1, 1), x=y, y=y, n=4)]
+        return [dispatch(load("unary"), (1, 1, 1), x=y, y=y, **FIELDS)]
 
     g = tt.Graph()
     odd = Op("odd", lambda x: x.spec, lambda x: x, lower)
@@ -123,8 +126,8 @@ def test_scratch_is_reused() -> None:
     def lower(_target: Target, y: tt.Tensor, x: tt.Tensor) -> list[object]:
         between = tt.Tensor(x.spec)
         return [
-            dispatch(load("unary"), (1, 1, 1), x=x, y=between, n=4),
-            dispatch(load("unary"), (1, 1, 1), x=between, y=y, n=4),
+            dispatch(load("unary"), (1, 1, 1), x=x, y=between, **FIELDS),
+            dispatch(load("unary"), (1, 1, 1), x=between, y=y, **FIELDS),
         ]
 
     g = tt.Graph()

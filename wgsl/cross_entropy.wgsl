@@ -1,34 +1,37 @@
-// y[row] = log Σ exp(x[row, :]) − x[row, target[row]], and 0 for a target outside of the row.
-// LANES invocations share a row, a workgroup holds ROWS rows. The greatest element is subtracted
-// first, so large logits do not overflow.
+// Cross entropy of softmax(logits[rows, V]) and a label a row: its loss, or the gradient of its
+// loss by the logits, both divided by `count`; 0 for a label outside. LANES invocations share a row;
+// with LANES = 1 there is no barrier, which a GPU imitated on the CPU wants.
 
-const LANES: u32 = 64u;   // knob: invocations a row, a power of two
-const ROWS: u32 = 1u;     // knob: rows a workgroup
+const GRADIENT: bool = false;  // knob: y[rows, V] = softmax − one-hot, not the loss y[rows]
+const LANES: u32 = 64u;        // knob: invocations a row, a power of two
+const ROWS: u32 = 1u;          // knob: rows a workgroup
 
 struct Params {
   rows: u32,
   V: u32,
+  count: f32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> targets: array<i32>;
+@group(0) @binding(0) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> labels: array<i32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 @group(0) @binding(3) var<uniform> p: Params;
 
-const LEAST = -3.4028234e38;
+var<workgroup> partial: array<vec2<f32>, LANES * ROWS>;
 
-var<workgroup> partial: array<f32, LANES * ROWS>;
+// The greatest of two, and the sums of exp(v − greatest).
+fn added(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
+  let most = max(a.x, b.x);
+  return vec2<f32>(most, a.y * exp(a.x - most) + b.y * exp(b.x - most));
+}
 
-fn row_reduce(v: f32, lane: u32, first: u32, greatest: bool) -> f32 {
+fn joined(v: vec2<f32>, lane: u32, first: u32) -> vec2<f32> {
   if (LANES == 1u) { return v; }
-  workgroupBarrier();
   partial[first + lane] = v;
   for (var half = LANES / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
     if (lane < half) {
-      let a = partial[first + lane];
-      let b = partial[first + lane + half];
-      partial[first + lane] = select(a + b, max(a, b), greatest);
+      partial[first + lane] = added(partial[first + lane], partial[first + lane + half]);
     }
   }
   workgroupBarrier();
@@ -42,21 +45,25 @@ fn main(
   @builtin(local_invocation_id) local: vec3<u32>,
 ) {
   let lane = local.x;
-  let first = local.y * LANES;
   let row = (group.x + group.y * groups.x) * ROWS + local.y;
   let start = min(row, p.rows - 1u) * p.V;  // past the end: compute the last row, store nothing
-
-  var greatest = LEAST;
-  for (var i = lane; i < p.V; i += LANES) { greatest = max(greatest, x[start + i]); }
-  greatest = row_reduce(greatest, lane, first, true);
+  var most = -3.4028234e38;  // not −∞: the difference of two would be NaN
+  for (var i = lane; i < p.V; i += LANES) { most = max(most, logits[start + i]); }
   var sum = 0.0;
-  for (var i = lane; i < p.V; i += LANES) { sum += exp(x[start + i] - greatest); }
-  sum = row_reduce(sum, lane, first, false);
-  if (lane > 0u || row >= p.rows) { return; }
+  for (var i = lane; i < p.V; i += LANES) { sum += exp(logits[start + i] - most); }
+  let whole = joined(vec2<f32>(most, sum), lane, local.y * LANES);
+  if (row >= p.rows) { return; }
 
-  // A negative target is a great one as u32.
-  let target_id = u32(targets[row]);
-  var loss = 0.0;
-  if (target_id < p.V) { loss = log(sum) + (greatest - x[start + target_id]); }
-  y[row] = loss;
+  let label = u32(labels[row]);  // one below 0 is a great one
+  let inside = label < p.V;
+  let valid = select(0.0, 1.0 / p.count, inside);
+  if (!GRADIENT) {
+    let loss = log(whole.y) + (whole.x - logits[start + min(label, p.V - 1u)]);
+    if (lane == 0u) { y[row] = select(0.0, loss * valid, inside); }
+    return;
+  }
+  for (var i = lane; i < p.V; i += LANES) {
+    let share = exp(logits[start + i] - whole.x) / whole.y;
+    y[start + i] = (share - select(0.0, 1.0, i == label)) * valid;
+  }
 }

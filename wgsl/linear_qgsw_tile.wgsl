@@ -3,7 +3,8 @@
 // ROWS times. No barrier, no shared memory, and nothing but acc is indexed by a variable: that is
 // what a GPU imitated on the CPU wants, and every other can do it. Layouts: quant/.
 
-const BITS: u32 = 4u;        // knob: 4 (offset binary, low nibble first) | 8 (two's complement)
+const BITS: u32 = 4u;        // knob: 4 (offset binary) | 8 (two's complement)
+const HIGH_FIRST: bool = false;  // knob: of 4 bits, the high nibble is the even k
 const HALF: bool = false;    // knob: scales are f16 pairs, not f32
 const BIAS: bool = false;    // knob: add bias[n]
 const ROWS: u32 = 16u;       // knob: rows of y an invocation owns; 1 for decode
@@ -33,7 +34,9 @@ fn scale_at(i: u32) -> f32 {
 fn unpack(word: u32) -> vec4<f32> {
   if (BITS == 4u) {
     let codes = vec4<u32>(word) & vec4<u32>(0xfu, 0xf0u, 0xf00u, 0xf000u);
-    return vec4<f32>(vec4<i32>(codes)) * vec4<f32>(1.0, 1.0 / 16.0, 1.0 / 256.0, 1.0 / 4096.0) - 8.0;
+    let v = vec4<f32>(vec4<i32>(codes)) * vec4<f32>(1.0, 1.0 / 16.0, 1.0 / 256.0, 1.0 / 4096.0) - 8.0;
+    if (HIGH_FIRST) { return v.yxwz; }
+    return v;
   }
   let w = word ^ 0x80808080u;  // two's complement to offset binary
   let codes = vec4<u32>(w & 0xffu, w & 0xff00u, w & 0xff0000u, w >> 24u);

@@ -15,6 +15,7 @@ from .dim import Sym
 from .evaluate import evaluate
 from .graph import Graph
 from .op import Op, Spec, Tensor
+from .pte import load_pte
 from .runtime import Device
 from .session import Session
 from .text.load import load
@@ -30,6 +31,7 @@ __all__ = [
     "Tensor",
     "evaluate",
     "load",
+    "load_pte",
     "ops",
     "quant",
 ]

@@ -1,4 +1,4 @@
-"""The command line: `tensortab run | serve | embed | generate | setup | doctor`."""
+"""The command line: `tensortab run | serve | embed | generate | inspect | setup | doctor`."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from typing import Any, TextIO, TypeVar
 import click
 from rich.progress import Progress
 
-from tensortab import assets, completion, ranking, server, system, vendor
+from tensortab import assets, completion, pte, ranking, server, system, vendor
 from tensortab import chrome as chromium
 from tensortab import doctor as checks
 from tensortab import firefox as gecko
@@ -244,6 +244,13 @@ def find_model(name: str) -> str:
             f" {assets.EMBEDDED.name} always is"
         )
     return found
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+def inspect(file: str) -> None:
+    """Print what an ExecuTorch program FILE (.pte) holds, and what would run where."""
+    click.echo(drive(pte.inspect(file)))
 
 
 @main.command()

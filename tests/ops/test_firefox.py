@@ -44,8 +44,22 @@ CASES: list[tuple[Callable[..., tt.Tensor], dict[str, np.ndarray]]] = [
         {"q": floats(1, 2, 3, 32), "k": floats(1, 2, 6, 32), "v": floats(1, 2, 6, 32)},
     ),
 ]
+CASES += [
+    (
+        lambda x, w: tt.ops.convolution(x, w, padding=1, stride=2),
+        {"x": floats(1, 9, 7, 7), "w": floats(17, 9, 3, 3)},
+    ),
+    (
+        lambda x, w, scales: tt.ops.q8ta_linear(x, w, scales, affine=tt.ops.Affine(0.1, 3)),
+        {
+            "x": RANDOM.integers(-128, 128, (3, 70)).astype(np.int8),
+            "w": RANDOM.integers(-127, 128, (5, 70)).astype(np.int8),
+            "scales": np.full(5, 0.01, np.float32),
+        },
+    ),
+]
 NAMES = ["gelu", "add", "permute", "embedding", "layer_norm", "softmax", "mean_pool", "bmm"]
-NAMES += ["q4", "q8", "sdpa"]
+NAMES += ["q4", "q8", "sdpa", "convolution", "q8ta_linear"]
 
 
 @pytest.mark.parametrize(("build", "arrays"), CASES, ids=NAMES)

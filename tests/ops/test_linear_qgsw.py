@@ -258,6 +258,39 @@ def test_groups_that_do_not_fit() -> None:
         graph_of(build(group=16), operands(2, 8, 64))
     with pytest.raises(ShapeError, match="group is 128, expected 32, 64 or 128 and a divisor"):
         graph_of(build(group=128), operands(2, 8, 64))
+    with pytest.raises(ShapeError, match=r"group is 48, .*or K itself if that is a multiple of 32"):
+        graph_of(
+            build(group=48),
+            {**operands(2, 8, 96), "x": np.zeros((2, 48), np.float32)}
+            | {"packed": np.zeros((8, 24), np.uint8)},
+        )
+    with pytest.raises(UnsupportedError, match="linear_q8gsw: high_first is for 4 bits"):
+        graph_of(
+            lambda **t: tt.ops.linear_q8gsw(**t, group=32, high_first=True),
+            operands(2, 8, 64, bits=8),
+        )
+
+
+@pytest.mark.parametrize("strategy", [s for s in STRATEGIES if s != "vector"])
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 5, 32), (4, 16, 160), (9, 67, 96)])
+def test_a_scale_a_row_and_the_high_nibble_first(
+    device: harness.Device, strategy: str, m: int, n: int, k: int
+) -> None:
+    needs(device, strategy)
+    r = np.random.default_rng(k)
+    codes = r.integers(-8, 8, (n, k)).astype(np.int8)
+    scales = r.random(n, np.float32)
+    x = r.standard_normal((m, k), np.float32)
+    nibbles = (codes + 8).astype(np.uint8)
+    a = {"x": x, "packed": nibbles[:, ::2] << 4 | nibbles[:, 1::2], "scales": scales[None]}
+
+    def linear(**t: tt.Tensor) -> tt.Tensor:
+        return tt.ops.linear_q4gsw(**t, group=k, high_first=True, strategy=strategy)
+
+    weight = torch.from_numpy(codes * scales[:, None])
+    want = torch.nn.functional.linear(torch.from_numpy(x), weight).numpy()
+    assert_close(reference(linear, a), want, atol=1e-4, rtol=1e-5)
+    assert_agrees(device, linear, a, atol=2e-4, rtol=1e-5)
 
 
 def test_strategies_there_are_not() -> None:

@@ -1,13 +1,19 @@
-"""cross_entropy: y[…] = log Σ exp(logits[…, :]) − logits[…, targets[…]], −log p of a token.
+"""The loss of a classifier's logits, and its gradient: natural logarithms.
 
-logits   float32 […, V], one at least of a row finite
-targets  int32 […]; one outside of 0 … V − 1 gives 0, so that a row without a target adds nothing
-y        float32 […], natural logarithm
+    cross_entropy           y[…] = (log Σ exp(logits[…, :]) − logits[…, label]) / count
+    cross_entropy_gradient  y[…, V] = (softmax(logits) − one-hot(label)) / count
 
-One float a row comes back instead of V logits: what perplexity needs of a large vocabulary.
+    logits  float32 […, V], one at least of a row finite
+    labels  int32 […]; one outside of 0 … V − 1 has neither loss nor gradient
+    count   what a mean divides by; 1 gives −log p of each label
+
+One float a row comes back instead of V logits: what perplexity needs of a large vocabulary. With
+the count of labels it is ExecuTorch's fused_ce (et_vk).
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 
@@ -22,33 +28,58 @@ from .norm import shared_rows
 _KERNEL = load("cross_entropy")
 
 
-def _shape(logits: Tensor, targets: Tensor) -> Spec:
-    require_float32("cross_entropy", logits=logits)
+def _shape(gradient: bool, logits: Tensor, labels: Tensor, *, count: float = 1.0) -> Spec:
+    op = _name(gradient)
+    require_float32(op, logits=logits)
     if not logits.shape:
-        raise ShapeError(f"cross_entropy: logits is {logits.spec}, expected […, V]")
+        raise ShapeError(f"{op}: logits is {logits.spec}, expected […, V]")
     want = Spec(logits.shape[:-1], "int32")
-    if targets.spec != want:
+    if labels.spec != want:
         raise ShapeError(
-            f"cross_entropy: targets is {targets.spec}, expected {want}, one for each row of logits"
+            f"{op}: labels is {labels.spec}, expected {want}, one for each row of logits"
         )
-    return Spec(want.shape)
+    if count <= 0:
+        raise ShapeError(f"{op}: count is {count}, expected above 0")
+    return logits.spec if gradient else Spec(want.shape)
 
 
-def _reference(logits: Array, targets: Array) -> Array:
-    x = logits.astype(np.float64)
-    top = x.max(-1)
-    total = top + np.log(np.exp(x - top[..., None]).sum(-1))
-    inside = (targets >= 0) & (targets < x.shape[-1])
-    chosen = np.take_along_axis(x, np.where(inside, targets, 0)[..., None], -1)[..., 0]
-    return float32(np.where(inside, total - chosen, 0))
+def _reference(gradient: bool, logits: Array, labels: Array, *, count: float = 1.0) -> Array:
+    v = logits.astype(np.float64)
+    shifted = v - v.max(-1, keepdims=True)
+    logs = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    inside = (labels >= 0) & (labels < v.shape[-1])
+    at = np.where(inside, labels, 0)[..., None]
+    if gradient:
+        hot = np.arange(v.shape[-1]) == at
+        return float32((np.exp(logs) - hot) * inside[..., None] / count)
+    losses = -np.take_along_axis(logs, at, -1)[..., 0] / count
+    return float32(np.where(inside, losses, 0))
 
 
-def _lower(target: Target, y: Tensor, logits: Tensor, targets: Tensor) -> list[Dispatch]:
-    kernel = shared_rows(_KERNEL, target, logits.shape[-1])
-    rows = rows_of(logits)
+def _lower(
+    gradient: bool,
+    target: Target,
+    y: Tensor,
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    count: float = 1.0,
+) -> list[Dispatch]:
+    rows, v = rows_of(logits), logits.shape[-1]
+    kernel = shared_rows(_KERNEL, target, v, GRADIENT=gradient)
     grid = fold(target, ceildiv(rows, kernel["ROWS"]))
-    operands = {"x": logits, "targets": targets, "y": y}
-    return [dispatch(kernel, grid, **operands, rows=rows, V=logits.shape[-1])]
+    operands = {"logits": logits, "labels": labels, "y": y}
+    return [dispatch(kernel, grid, **operands, rows=rows, V=v, count=count)]
 
 
-cross_entropy = Op("cross_entropy", _shape, _reference, _lower)
+def _name(gradient: bool) -> str:
+    return "cross_entropy_gradient" if gradient else "cross_entropy"
+
+
+def _op(gradient: bool) -> Op[...]:
+    parts = (partial(f, gradient) for f in (_shape, _reference, _lower))
+    return Op(_name(gradient), *parts)  # type: ignore[arg-type]  # a generator has one type
+
+
+cross_entropy = _op(gradient=False)
+cross_entropy_gradient = _op(gradient=True)

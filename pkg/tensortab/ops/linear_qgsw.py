@@ -13,6 +13,9 @@ What a decoder does before and after may be asked for with it, since one row is 
     bias    float32 [N], optional
     y       float32 […, N], or […, N/2] with act
 
+A group may also be a whole row: group = K, a multiple of 32. With `high_first` the high nibble is
+the even k (ExecuTorch's et_vk.linear_qcs4w has both).
+
 Strategies, `lower`'s choice unless one is named:
 
     tile            each invocation a tile of y; no barrier, anywhere; the choice for software
@@ -67,6 +70,7 @@ def _shape(
     bias: Tensor | None = None,
     *,
     group: int,
+    high_first: bool = False,
     norm: Tensor | None = None,
     eps: float = 1e-6,
     offset: float = 0.0,
@@ -83,13 +87,20 @@ def _shape(
         raise ShapeError(
             f"{op}: packed is {packed.spec}, so it holds K = {k} weights a row; x is {x.spec}"
         )
-    if group not in (32, 64, 128) or k % group:
-        raise ShapeError(f"{op}: group is {group}, expected 32, 64 or 128 and a divisor of K = {k}")
+    if group not in (32, 64, 128, k) or k % group or group % 32:
+        raise ShapeError(
+            f"{op}: group is {group}, expected 32, 64 or 128 and a divisor of K = {k}, or K itself"
+            " if that is a multiple of 32"
+        )
     if scales.shape != (k // group, n) or scales.dtype not in ("float32", "float16"):
         raise ShapeError(
             f"{op}: scales is {scales.spec}, expected float32[{k // group}, {n}]"
             f" (K / group = {k} / {group}, N = {n} rows of packed)"
         )
+    if high_first and bits != 4:
+        raise UnsupportedError(f"{op}: high_first is for 4 bits, two codes to a byte")
+    if high_first and strategy == "vector":
+        raise UnsupportedError(f"{op}: strategy 'vector' takes the low nibble first")
     require_vector(op, "bias", bias, n, f"N = {n} rows of packed")
     require_vector(op, "norm", norm, k, f"K = {k} weights a row")
     y = _result(op, Spec((*x.shape[:-1], n)), act)
@@ -123,6 +134,7 @@ def _reference(
     bias: Array | None = None,
     *,
     group: int,
+    high_first: bool = False,
     norm: Array | None = None,
     eps: float = 1e-6,
     offset: float = 0.0,
@@ -130,7 +142,9 @@ def _reference(
     add: Array | None = None,
     strategy: str | None = None,
 ) -> Array:
-    weight = (q4gsw if bits == 4 else q8gsw).dequantize(packed, scales)
+    # A scale for every 32 weights: groups of any length that an op takes.
+    codes = packed << 4 | packed >> 4 if high_first else packed
+    weight = (q4gsw if bits == 4 else q8gsw).dequantize(codes, scales.repeat(group // 32, 0))
     v = x if norm is None else rms_norm.reference(x, norm, eps=eps, offset=offset)
     y = v.astype(np.float64) @ weight.T
     y = y if bias is None else y + bias
@@ -138,19 +152,19 @@ def _reference(
     return float32(y if add is None else y + add)
 
 
-def _choose(target: Target, m: int) -> str:
+def _choose(target: Target, m: int, *, high_first: bool) -> str:
     if target.software:
         return "tile"
     if m > _FEW_ROWS:
         return "gemm"
     if "subgroups" not in target.features:
         return "gemv"
-    return "vector" if m == 1 else "gemv_subgroups"
+    return "vector" if m == 1 and not high_first else "gemv_subgroups"
 
 
 def _launch(strategy: str, m: Dim, n: Dim) -> tuple[Kernel, Dim]:
     """The kernel with its rows, and how many workgroups cover y."""
-    rows = upper(m)
+    rows = max(upper(m), 1)
     if strategy == "tile":
         kernel = _TILE.specialise(ROWS=min(rows, 16))
         tiles = ceildiv(m, kernel["ROWS"]) * ceildiv(n, 4)
@@ -206,6 +220,7 @@ def _lower(
     bias: Tensor | None = None,
     *,
     group: int,
+    high_first: bool = False,
     norm: Tensor | None = None,
     eps: float = 1e-6,
     offset: float = 0.0,
@@ -213,7 +228,7 @@ def _lower(
     add: Tensor | None = None,
     strategy: str | None = None,
 ) -> list[Dispatch]:
-    chosen = strategy or _choose(target, upper(rows_of(x)))
+    chosen = strategy or _choose(target, upper(rows_of(x)), high_first=high_first)
     operands = {"packed": packed, "scales": scales, "bias": bias}
     if chosen == "vector":
         every = operands | {"norm": norm, "add": add}
@@ -226,7 +241,12 @@ def _lower(
     m, n, k = rows_of(x), packed.shape[0], x.shape[-1]
     product = y if act is None and add is None else Tensor(Spec((*x.shape[:-1], n)))
     kernel, workgroups = _launch(chosen, m, n)
-    kernel = kernel.specialise(BITS=bits, HALF=scales.dtype == "float16", BIAS=bias is not None)
+    kernel = kernel.specialise(
+        BITS=bits,
+        HIGH_FIRST=high_first,
+        HALF=scales.dtype == "float16",
+        BIAS=bias is not None,
+    )
     bound = {name: t or x for name, t in operands.items()}
     grid = fold(target, workgroups)
     steps.append(dispatch(kernel, grid, **bound, x=x, y=product, M=m, N=n, K=k, group=group))

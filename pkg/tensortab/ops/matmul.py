@@ -63,10 +63,10 @@ def _launch(strategy: str, batch: Dim, m: Dim, n: Dim) -> tuple[Kernel, Dim]:
     """The kernel with its rows, and how many workgroups cover y."""
     rows = upper(m)
     if strategy == "tile":
-        kernel = _TILE.specialise(ROWS=min(rows, 16))
+        kernel = _TILE.specialise(ROWS=min(max(rows, 1), 16))
         tiles = batch * ceildiv(m, kernel["ROWS"]) * ceildiv(n, 4)
         return kernel, ceildiv(tiles, kernel["WIDTH"])
-    kernel = _GEMM.specialise(ROWS=min(-(-rows // 16), 4))
+    kernel = _GEMM.specialise(ROWS=min(max(-(-rows // 16), 1), 4))
     return kernel, batch * ceildiv(m, 16 * kernel["ROWS"]) * ceildiv(n, 64)
 
 

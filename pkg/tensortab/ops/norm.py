@@ -58,8 +58,8 @@ def _lower(
     kernel = shared_rows(_NORM, target, x.shape[-1], OP=code)
     grid = fold(target, ceildiv(rows_of(x), kernel["ROWS"]))
     operands = {"x": x, "weight": weight, "bias": bias, "y": y}
-    fields = {"rows": rows_of(x), "D": x.shape[-1], "eps": eps, "offset": offset}
-    return [dispatch(kernel, grid, **operands, **fields)]
+    sizes = {"rows": rows_of(x), "D": x.shape[-1], "period": 1, "cells": 1}
+    return [dispatch(kernel, grid, **operands, **sizes, eps=eps, offset=offset)]
 
 
 def _layer_shape(x: Tensor, weight: Tensor, bias: Tensor, *, eps: float = 1e-5) -> Spec:

@@ -1,0 +1,64 @@
+"""A program in text: methods, what they take and give, and where each operator runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
+
+from ..weights import Source, open_source
+from ..weights.source import Address
+from . import blob, program
+from .portable import FUNCTIONS
+from .registry import OPERATORS, PREPACK
+from .schema import KernelCall, Method, Program, TensorValue, Value
+
+
+async def inspect(address: Address | Source) -> str:
+    """What a file holds, without a device; operators that are not there are marked."""
+    made = await program.read(open_source(address))
+    blobs = {
+        name: [
+            await blob.read(made, part.blob) if part.id == blob.BACKEND else None
+            for part in method.delegates
+        ]
+        for name, method in made.methods.items()
+    }
+    return describe(made, blobs)
+
+
+def describe(made: Program, delegates: Mapping[str, Sequence[blob.Blob | None]]) -> str:
+    """A line for each input, output and operator."""
+    lines = [made.source.name]
+    for name, method in made.methods.items():
+        lines += _method(name, method, delegates[name])
+    return "\n".join(lines)
+
+
+def _method(name: str, method: Method, delegates: Sequence[blob.Blob | None]) -> Iterator[str]:
+    yield f"method {name}"
+    for what, indices in (("input", method.inputs), ("output", method.outputs)):
+        for position, index in enumerate(indices):
+            yield f"  {what} {position}: {_value(method.values[index])}"
+    for number, (part, graph) in enumerate(zip(method.delegates, delegates, strict=True)):
+        if graph is None:
+            yield f"  delegate {number}: {part.id}  (not implemented)"
+            continue
+        size = blob.sizes(graph.values)
+        yield f"  delegate {number}: {part.id}, {len(graph.calls)} calls, {size:,} bytes"
+        yield from _counted(Counter(c.name for c in graph.calls), {*OPERATORS, PREPACK})
+    kernels = Counter(c.name for c in method.instructions if isinstance(c, KernelCall))
+    if kernels:
+        yield "  outside of delegates, on numpy:"
+        yield from _counted(kernels, FUNCTIONS)
+
+
+def _counted(found: Counter[str], known: Container[str]) -> Iterator[str]:
+    for name, count in sorted(found.items(), key=lambda item: (-item[1], item[0])):
+        yield f"    {count:5} {name}{'' if name in known else '  (not implemented)'}"
+
+
+def _value(value: Value) -> str:
+    if isinstance(value, TensorValue):
+        sizes = (f"≤ {n}" if value.dynamic and n > 1 else str(n) for n in value.shape)
+        return f"{value.dtype}[{', '.join(sizes)}]"
+    return repr(value)

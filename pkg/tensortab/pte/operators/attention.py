@@ -1,0 +1,104 @@
+"""Attention, caches and rotary position embedding."""
+
+from __future__ import annotations
+
+from ... import ops
+from ...dim import Dim, product
+from ...op import Tensor
+from ..registry import Call, operator
+
+_WHOLE = 4  # head_dim is a multiple of it in the fused kernels, and no larger than …
+_LARGEST = 256
+
+
+@operator("et_vk.sdpa.default")
+def _sdpa(
+    call: Call, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None
+) -> Tensor:
+    width = q.shape[-1] if q.shape else 0
+    if not isinstance(width, int) or width < 1:
+        raise call.malformed(f"q is {q.spec}, expected [B, heads, S, D]")
+    if width % _WHOLE == 0 and width <= _LARGEST and len(q.shape) == 4 and k.spec == v.spec:
+        return ops.sdpa(q, k, v, mask, scale=scale)
+    scores = ops.mul(ops.bmm(q, k, transposed=True), scale or width**-0.5)
+    return ops.bmm(ops.softmax(scores if mask is None else ops.add(scores, mask)), v)
+
+
+@operator("sdpa_with_kv_cache.default", mutates=(3, 4))
+def _sdpa_with_kv_cache(
+    call: Call,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    start: Dim,
+    _rows: Dim,  # 1 after ExecuTorch's fusion, whatever q has
+    mask: Tensor | None,
+    dropout: float,
+    causal: bool,
+    scale: float | None,
+) -> Tensor:
+    if mask is not None or dropout or not causal:
+        raise call.unsupported(f"mask {mask!r}, dropout {dropout}, is_causal {causal}, expected"
+                               " none, 0 and True")  # fmt: skip
+    pos = call.scalar(start)
+    k_all, v_all = ops.update_cache(k_cache, k, pos), ops.update_cache(v_cache, v, pos)
+    call.update(3, k_all)
+    call.update(4, v_all)
+    return ops.attend(q, k_all, v_all, pos, scale=scale)
+
+
+@operator("update_cache.default", mutates=(1,))
+def _update_cache(call: Call, value: Tensor, cache: Tensor, start: Dim) -> Tensor:
+    call.update(1, ops.update_cache(cache, value, call.scalar(start)))
+    return ops.full((1,), 0.0, call.out.dtype)
+
+
+@operator("et_vk.apply_rotary_emb.default")
+def _rotary(call: Call, q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
+    return tuple(_turn(x, cos, sin) for x in (q, k))
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Pairs (2j, 2j + 1) of x [B, S, H, D] turned by the angles of their row, [S, D/2]."""
+    tables = [ops.reshape(t, (product(t.shape[:-1]), *t.shape[-1:])) for t in (cos, sin)]
+    return ops.apply_rotary_emb(x, tables[0], tables[1], 0, interleaved=True)
+
+
+@operator("et_vk.apply_rotary_emb_interleaved.default")
+def _rotary_interleaved(call: Call, x: Tensor, angles: Tensor) -> Tensor:
+    if len(x.shape) != 3:
+        raise call.malformed(f"x is {x.spec}, expected [B, N, C]")
+    batch, rows, width = x.shape
+    flat = ops.reshape(angles, (rows, width))
+    cos, sin = (ops.slice(flat, 1, first, None, 2) for first in (0, 1))
+    turned = _turn(ops.reshape(x, (batch, rows, 1, width)), cos, sin)
+    return ops.reshape(turned, x.shape)
+
+
+@operator("et_vk.apply_rotary_emb_hf.default")
+def _rotary_hf(
+    call: Call, q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, start: Dim
+) -> tuple[Tensor, ...]:
+    return tuple(_rotated(call, x, cos, sin, start) for x in (q, k))
+
+
+def _rotated(call: Call, x: Tensor, cos: Tensor, sin: Tensor, start: Dim) -> Tensor:
+    """Give x · cos + (−x₂, x₁) · sin: halves of the first R of D elements; the rest stays.
+
+    The tables [positions, R] have an angle for each element, so the halves' may differ.
+    """
+    if len(x.shape) != 4 or len(cos.shape) != 2 or cos.spec != sin.spec:
+        raise call.malformed(f"x is {x.spec}, cos is {cos.spec}, sin is {sin.spec}")
+    rows, width, turned = x.shape[1], x.shape[3], cos.shape[1]
+    if not isinstance(turned, int) or not isinstance(width, int) or turned % 2 or turned > width:
+        raise call.malformed(f"cos is {cos.spec}, expected an even R of at most {width}")
+    cos, sin = (
+        ops.reshape(ops.slice(t, 0, start, start + rows), (rows, 1, turned)) for t in (cos, sin)
+    )
+    part = ops.slice(x, 3, 0, turned)
+    first, second = ops.slice(part, 3, 0, turned // 2), ops.slice(part, 3, turned // 2)
+    across = ops.concat(ops.neg(second), first)
+    y = ops.add(ops.mul(part, cos), ops.mul(across, sin))
+    return y if turned == width else ops.concat(y, ops.slice(x, 3, turned))
