@@ -160,13 +160,16 @@ def test_embed_refuses_a_file_without_lines(tmp_path):
 def test_serve_prints_an_address_that_answers_until_it_is_ended():
     command = [sys.executable, "-c", "from tensortab.cli import main; main()", "serve", "--port=0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
-        address = process.stdout.readline().split()[3]
-        assert address.startswith("http://127.0.0.1:")
-        with urllib.request.urlopen(address) as page:
-            assert "default-src 'self'; " in page.headers["Content-Security-Policy"]
-            assert b"<title>" in page.read()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 130
+        try:
+            address = process.stdout.readline().split()[3]
+            assert address.startswith("http://127.0.0.1:")
+            with urllib.request.urlopen(address) as page:
+                assert "default-src 'self'; " in page.headers["Content-Security-Policy"]
+                assert b"<title>" in page.read()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 130
+        finally:
+            process.kill()
 
 
 def test_setup_finds_everything_there_and_fetches_nothing(request):

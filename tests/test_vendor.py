@@ -3,12 +3,13 @@ import io
 import json
 import stat
 import tarfile
+import urllib.request
 import zipfile
 from dataclasses import replace
 
 import pytest
 
-from tensortab import parts, vendor, wheel
+from tensortab import parts, vendor
 from tensortab.errors import SetupError
 
 FILES = {"package/a.txt": b"a", "package/deep/b.txt": b"b", "package/unwanted": b"x" * 1000}
@@ -142,5 +143,6 @@ async def main(address):
     await micropip.install(address.decode())
     return importlib.metadata.distribution("tensortab").read_text("INSTALLER").encode()
 """
-    address = f"{chrome.page.address}wheel/{wheel.name()}"
+    with urllib.request.urlopen(f"{chrome.page.address}boot.json") as boot:
+        address = chrome.page.address + json.load(boot)["wheel"]
     assert chrome.call(source, address.encode()) == b"micropip"

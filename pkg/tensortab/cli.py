@@ -35,12 +35,19 @@ def main() -> None:
 
 def drive(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine; Ctrl-C and SIGTERM end it cleanly, expected errors are one line."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    async def cancellable() -> T:
+        # A handler that raises would do so in whatever runs, where an exception may be swallowed.
+        task = asyncio.current_task()
+        assert task
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work
+
     try:
-        return asyncio.run(work)
+        return asyncio.run(cancellable())
     except (TensortabError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(INTERRUPTED)
 
 

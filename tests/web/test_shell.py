@@ -46,7 +46,11 @@ def run(visit: Visit, prompt: str = PROMPT, tokens: int = 6) -> str:
 
 def test_views_have_addresses_and_load_what_they_need(visit: Visit) -> None:
     asked: list[str] = []
-    visit.page.on("request", lambda request: asked.append(request.url))
+
+    async def listen() -> None:  # Playwright hears only from its loop's own thread
+        visit.page.on("request", lambda request: asked.append(request.url))
+
+    visit.do(listen())
     visit.open("", "ready")
     assert visit.text("#fact-model") == "python-16m"
     assert not any("MiniLM" in url for url in asked)
