@@ -32,8 +32,16 @@ class Visit:
         do(visit._watch())
         return visit
 
+    def on(self, event: str, note: Callable[[Any], None]) -> None:
+        """Have the page's events noted."""
+
+        async def listen() -> None:  # on the loop's own thread: `on` starts a task of its own
+            self.page.on(event, note)
+
+        self.do(listen())
+
     async def _watch(self) -> None:
-        # On the loop's own thread: `on` starts a task of its own.
+        # On the loop's own thread, as above.
         await self.page.route(lambda url: not url.startswith(self.address), self._refuse)
         self.page.on("console", self._listen)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any, Self
 
 import tensortab as tt
-from tensortab.errors import DeviceLostError, TensortabError, UnsupportedError
+from tensortab.errors import DeviceError, DeviceLostError, TensortabError, UnsupportedError
 from tensortab.text.chat import ChatTemplate
 from tensortab.text.generator import Generator
 
@@ -55,8 +55,10 @@ class Writer:
             model, speaks = await _load(location, self.model.device, report)
         except GivenUpError:
             return {"cancelled": True}
+        except DeviceLostError:
+            raise
         except TensortabError as error:
-            return _refusal(error)
+            return {"refused": str(error)}
         async with self.turn:
             self.model.destroy()
             self.model, self.speaks = model, speaks
@@ -91,8 +93,10 @@ class Writer:
         async with self.turn:
             try:
                 return await self._write(prompt, asked["options"], stale, emit)
+            except DeviceError:  # nothing a person could ask for otherwise
+                raise
             except TensortabError as error:
-                return _refusal(error)
+                return {"refused": str(error)}
 
     async def _write(
         self, prompt: Any, options: dict[str, Any], stale: Callable[[], bool], emit: Emit
@@ -138,10 +142,3 @@ async def _speaks(model: Generator) -> bool:
     except TensortabError:  # it has none, or one that cannot be used: text it takes in any case
         return False
     return True
-
-
-def _refusal(error: TensortabError) -> dict[str, Any]:
-    """What the person can mend; a lost device is another matter."""
-    if isinstance(error, DeviceLostError):
-        raise error
-    return {"refused": str(error)}

@@ -46,11 +46,7 @@ def run(visit: Visit, prompt: str = PROMPT, tokens: int = 6) -> str:
 
 def test_views_have_addresses_and_load_what_they_need(visit: Visit) -> None:
     asked: list[str] = []
-
-    async def listen() -> None:  # Playwright hears only from its loop's own thread
-        visit.page.on("request", lambda request: asked.append(request.url))
-
-    visit.do(listen())
+    visit.on("request", lambda request: asked.append(request.url))
     visit.open("", "ready")
     assert visit.text("#fact-model") == "python-16m"
     assert not any("MiniLM" in url for url in asked)
@@ -176,7 +172,7 @@ def test_a_model_that_the_server_fetches_is_waited_for(visit: Visit) -> None:
 def test_python_starts_from_a_snapshot_unless_it_is_spoiled(fresh: Visit) -> None:
     visit = fresh
     said: list[str] = []
-    visit.page.on("console", lambda message: said.append(message.text))
+    visit.on("console", lambda message: said.append(message.text))
     used = "return await inTime("
     visit.replace(
         "**/boot.js",

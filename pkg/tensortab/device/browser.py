@@ -43,6 +43,7 @@ T = TypeVar("T")
 
 _COPY_SRC, _COPY_DST, _UNIFORM, _STORAGE = 0x4, 0x8, 0x40, 0x80
 _COMPUTE = 4
+_TOLD = 0.1  # s after a failure until it is known whether the device was lost
 _WANTED = ("timestamp-query", "subgroups", "shader-f16", "chromium-experimental-subgroup-matrix")
 _TYPES = {"read": "read-only-storage", "read_write": "storage", "uniform": "uniform"}
 
@@ -102,7 +103,7 @@ class BrowserBackend:
         try:
             value = await result
         except JsException as e:
-            await asyncio.sleep(0)  # the promise `lost` resolves in the same turn
+            await asyncio.sleep(_TOLD)  # the promise `lost` may resolve after what it broke
             if not self._lost:
                 raise DeviceError(str(e)) from e
             value = cast("T", None)
