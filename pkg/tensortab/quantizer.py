@@ -22,20 +22,29 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from .device import Backend, Bound, Buffer, Bytes, Layout, Recording, Run, Workgroups, Write
-from .dim import ceildiv, value
+from .device import (
+    Backend,
+    Bound,
+    Buffer,
+    Bytes,
+    Layout,
+    Recording,
+    Run,
+    Write,
+    grid_of,
+    on_host,
+    size_of,
+)
 from .errors import ShapeError, UnsupportedError
 from .graph import Graph
 from .kernel import Kernel, load
-from .op import fold
 from .quant.groups import not_finite
 from .quant.recipe import Format
 from .quant.search import weights
-from .target import Target
 
 _STAGING = 16 << 20  # bytes
 _UNSEEN = 64 << 20  # bytes put on their way before the GPU is waited for
@@ -143,7 +152,7 @@ class _Weight:
 
     def take(self, first: int, data: Bytes) -> int:
         """Count rows in; how many there are."""
-        size = int(data.byteLength) if hasattr(data, "byteLength") else memoryview(data).nbytes
+        size = size_of(data)
         count, odd = divmod(size, self.row_bytes)
         if odd or not 0 <= first <= self.n - count or size > _STAGING:
             raise ShapeError(
@@ -208,7 +217,7 @@ class _DeviceJob:
             }
         )
         self._backend.write(self._staging, data)
-        grid = _grid(self._backend.target, ceildiv(count * across, self._kernel["WIDTH"]))
+        grid = grid_of(self._backend.target, -(-count * across // self._kernel["WIDTH"]))
         run = Run([Write(self._uniform, 0, uniform)], [(0, grid)], [], 1, {})
         await self._recording.submit(run)
         self._unseen += count * weight.row_bytes
@@ -254,8 +263,7 @@ class _HostJob:
 
     async def rows(self, first: int, data: Bytes) -> None:
         count = self._weight.take(first, data)
-        raw: Any = data.to_bytes() if hasattr(data, "to_bytes") else data
-        part = np.frombuffer(raw, self._rows.dtype)
+        part = np.frombuffer(on_host(data), self._rows.dtype)
         self._rows[first : first + count] = part.reshape(count, self._weight.k)
 
     async def finish(self) -> None:
@@ -270,8 +278,3 @@ class _HostJob:
 
 def _bits(number: float) -> int:
     return int(np.float32(number).view(np.uint32))
-
-
-def _grid(target: Target, workgroups: Any) -> Workgroups:
-    x, y, z = (value(d, {}) for d in fold(target, workgroups))
-    return x, y, z

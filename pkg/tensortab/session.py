@@ -25,7 +25,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .device import TIMED, Backend, Buffer, Bytes, Layout, Read, Recording, Run, Workgroups, Write
+from .device import (
+    TIMED,
+    Backend,
+    Buffer,
+    Bytes,
+    Layout,
+    Read,
+    Recording,
+    Run,
+    Workgroups,
+    Write,
+    size_of,
+)
 from .dim import value
 from .errors import DeviceError, ShapeError
 from .graph import Graph, check_limits
@@ -104,7 +116,7 @@ class Session:
         if name not in self.graph.constants:
             raise ShapeError(f"the graph has no constant {name!r}")
         held = self.store.held[name]
-        size = int(data.byteLength) if hasattr(data, "byteLength") else memoryview(data).nbytes
+        size = size_of(data)
         if offset % 4 or offset + size > held.spec.nbytes:
             raise ShapeError(
                 f"constant {name!r}: {size} bytes at byte {offset}, expected to end within"

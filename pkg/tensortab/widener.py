@@ -14,12 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from .device import Backend, Bound, Buffer, Bytes, Layout, Run, Workgroups, Write
-from .dim import ceildiv, value
+from .device import Backend, Bound, Buffer, Bytes, Layout, Run, Write, grid_of, on_host, size_of
 from .errors import ShapeError
 from .graph import Graph
 from .kernel import load
-from .op import fold
 from .weights.safetensors import DTYPES
 
 STAGING = 16 << 20  # bytes
@@ -35,7 +33,7 @@ class Widener:
 
     async def write(self, dtype: str, data: Bytes, target: Buffer, first: int) -> None:
         """Elements `first` … of `target`; `data` is at most 16 MiB of them as F16 or BF16."""
-        size = int(data.byteLength) if hasattr(data, "byteLength") else memoryview(data).nbytes
+        size = size_of(data)
         if size > STAGING or size % 2:
             raise ShapeError(f"{size} bytes of {dtype}, expected whole elements in {STAGING} bytes")
         if self._backend.target.kind == "reference":
@@ -49,13 +47,9 @@ class Widener:
         buffers = [staging, target, uniform]
         recording = await self._backend.record(buffers, pipelines, [step], Layout(Graph(), {}, {}))
         self._backend.write(staging, data)
-        grid = self._grid(ceildiv(ceildiv(size // 2, 2), kernel["WIDTH"]))
+        grid = grid_of(self._backend.target, -(-size // (4 * kernel["WIDTH"])))
         await recording.submit(Run([Write(2, 0, params)], [(0, grid)], [], 1, {}))
         recording.destroy()
-
-    def _grid(self, workgroups: Any) -> Workgroups:
-        x, y, z = (value(d, {}) for d in fold(self._backend.target, workgroups))
-        return x, y, z
 
     def _buffers(self) -> tuple[Buffer, ...]:
         if not self._shared:
@@ -74,7 +68,7 @@ class Widener:
 
 def widened(dtype: str, data: Bytes) -> Any:
     """Elements of a safetensors float dtype as numpy's float32."""
-    raw: Any = data.to_bytes() if hasattr(data, "to_bytes") else data
+    raw = on_host(data)
     if dtype == "BF16":
         return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
     with np.errstate(over="ignore"):  # of float64: infinity, as any cast has it

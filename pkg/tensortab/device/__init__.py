@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Protocol
 
+from ..dim import value
 from ..errors import DeviceError
 from ..graph import Graph
 from ..kernel import Kernel
+from ..op import fold
 from ..target import Target
 
 Buffer = Any  # opaque outside device/: a GPUBuffer (JS proxy) or a wgpu.GPUBuffer
@@ -142,6 +144,22 @@ def round_up(nbytes: int, multiple: int) -> int:
 def allocated(nbytes: int) -> int:
     """Bytes a buffer of `nbytes` takes: whole vec4s, at least one since WebGPU binds no less."""
     return max(round_up(nbytes, 16), 16)
+
+
+def size_of(data: Bytes) -> int:
+    """How many bytes there are, wherever they lie."""
+    return int(data.byteLength) if hasattr(data, "byteLength") else memoryview(data).nbytes
+
+
+def on_host(data: Bytes) -> Any:
+    """The same bytes where numpy reads them."""
+    return data.to_bytes() if hasattr(data, "to_bytes") else data
+
+
+def grid_of(target: Target, workgroups: int) -> Workgroups:
+    """Any number of workgroups as a grid without live sizes, folded as kernels expect it."""
+    x, y, z = (value(d, {}) for d in fold(target, workgroups))
+    return x, y, z
 
 
 def split_reads(data: bytes, run: Run) -> list[bytes]:

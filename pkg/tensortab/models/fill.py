@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..device import Backend
+from ..device import Backend, on_host
 from ..errors import FormatError, UnsupportedError
 from ..op import Spec
 from ..quantizer import Job, Quantizer
@@ -120,7 +120,7 @@ async def fill(
 
 def _stored(checkpoint: Checkpoint, weight: Weight) -> dict[str, Spec]:
     """The tensors of the file that hold a weight which is a whole tensor, and their specs."""
-    if weight.format.quantized and f"{weight.name}.packed" in checkpoint:
+    if _is_packed(checkpoint, weight):
         return weight.constants
     return {weight.name: Spec(weight.shape)}
 
@@ -284,9 +284,8 @@ class _Packed:
             row = self.packed.spec.nbytes // self.weight.rows
             self.uploads.backend.write(self.packed.buffer, data, part.to * row)
         else:
-            raw = data.to_bytes() if hasattr(data, "to_bytes") else data
             piece = self.weight.pieces[len(self.columns)]
-            table = np.frombuffer(raw, self.scales.spec.dtype).reshape(part.rows, -1)
+            table = np.frombuffer(on_host(data), self.scales.spec.dtype).reshape(part.rows, -1)
             self.columns.append(table[:, piece.first : piece.first + piece.rows])
         await self.uploads.sent(self.packed, part.nbytes)
 
