@@ -11,6 +11,7 @@ import torch
 import harness
 import tensortab as tt
 from checkpoints import constants, random_tensors
+from tensortab.device import Pace
 from tensortab.errors import FormatError, QuantizationError, UnsupportedError
 from tensortab.models import decoder
 from tensortab.models import fill as filling
@@ -18,7 +19,7 @@ from tensortab.models.checkpoint import Weights
 from tensortab.models.sessions import open_sessions
 from tensortab.quant import q4gsw
 from tensortab.quant.recipe import FLOAT, Format, Recipe
-from tensortab.weights import Checkpoint
+from tensortab.weights import Checkpoint, ahead
 from tensortab.weights import safetensors as st_file
 from tensortab.weights.checkpoint import of_file
 from tensortab.weights.source import BytesSource
@@ -118,8 +119,8 @@ def test_pieces_are_whole_rows_read_once_and_ahead(
     native: harness.Native, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     monkeypatch.setattr(filling, "PIECE", 1000)
-    monkeypatch.setattr(filling, "_AHEAD", 2000)
-    monkeypatch.setattr(filling, "_UNSEEN", 5000)
+    monkeypatch.setattr(ahead, "_AHEAD", 2000)
+    monkeypatch.setattr(Pace, "_UNSEEN", 5000)
     made = graph(MIXED, most)
     tensors, data = stored(made[1], "BF16")
     source = Counted(data)

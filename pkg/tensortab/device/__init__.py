@@ -136,6 +136,23 @@ class Backend(Protocol):
         """Give the device back; every buffer on it is gone."""
 
 
+class Pace:
+    """Waits for the GPU now and then, so that uploads do not pile up in front of it."""
+
+    _UNSEEN = 64 << 20  # bytes uploaded before the GPU is waited for
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._unseen = 0
+
+    async def sent(self, buffer: Buffer, nbytes: int) -> None:
+        """Count bytes that were written to a buffer."""
+        self._unseen += nbytes
+        if self._unseen >= self._UNSEEN:
+            self._unseen = 0
+            await self._backend.read(buffer, 4)
+
+
 def round_up(nbytes: int, multiple: int) -> int:
     """The next multiple."""
     return -(-nbytes // multiple) * multiple

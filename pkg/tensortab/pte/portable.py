@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import FormatError, UnsupportedError
 from ..op import Array
+from .dtypes import cast
 
 Function = Callable[..., Any]
 
@@ -235,8 +236,7 @@ def run(where: str, name: str, args: Sequence[Any], dtype: str) -> Array:
         raise UnsupportedError(f"{where}: {name} is outside of a delegate and not implemented")
     try:
         with np.errstate(all="ignore"):
-            found = np.asarray(FUNCTIONS[name](*args))
+            return cast(FUNCTIONS[name](*args), dtype)
     except (TypeError, ValueError, IndexError, KeyError, AttributeError, MemoryError) as error:
         shapes = [f"{a.dtype}{list(a.shape)}" if isinstance(a, np.ndarray) else a for a in args]
         raise FormatError(f"{where}: {name} of {shapes}: {error}") from error
-    return found.astype(dtype, copy=False)
