@@ -85,7 +85,10 @@ def main(
     want = expected(layers, width, dtype)
     result = {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        **{"layers": layers, "width": width, "dtype": dtype, "file_bytes": size},
+        "layers": layers,
+        "width": width,
+        "dtype": dtype,
+        "file_bytes": size,
         "largest_value": float(np.abs(want).max()),
         "largest_error": float(np.abs(found.pop("y") - want).max()),
         **found,

@@ -17,8 +17,11 @@ from .op import Array, Tensor, buffer_of, overwritten
 def compute(tensor: Tensor, values: dict[int, Array], env: Env) -> Array:
     """Run one op's reference on the arrays of its operands, symbolic attributes made ints.
 
-    The new contents of what the op updates replace the old ones in `values`.
+    The new contents of what the op updates replace the old ones in `values`. Of nothing there is
+    nothing to compute, and numpy would ask of what a maximum is.
     """
+    if 0 in (shape := tensor.spec.at(env)) and not overwritten(tensor):
+        return np.zeros(shape, tensor.dtype)
 
     def concrete(a: Any) -> Any:
         if isinstance(a, Tensor):

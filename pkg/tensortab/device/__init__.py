@@ -168,6 +168,12 @@ def size_of(data: Bytes) -> int:
     return int(data.byteLength) if hasattr(data, "byteLength") else memoryview(data).nbytes
 
 
+def flat(data: Bytes) -> memoryview:
+    """Bytes at hand in a row; memoryview itself casts no shape that has a 0."""
+    view = memoryview(data)
+    return view.cast("B") if view.nbytes else memoryview(b"")
+
+
 def on_host(data: Bytes) -> Any:
     """The same bytes where numpy reads them."""
     return data.to_bytes() if hasattr(data, "to_bytes") else data

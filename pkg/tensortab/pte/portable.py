@@ -48,6 +48,11 @@ def _divide(a: Array, b: Any, mode: str | None = None) -> Any:
     return {None: quotient, "floor": np.floor(quotient), "trunc": np.trunc(quotient)}[mode]
 
 
+def _cat(tensors: Sequence[Array], dim: int = 0) -> Array:
+    # PyTorch lets a tensor of shape [0] join anything.
+    return np.concatenate([t for t in tensors if t.shape != (0,)] or tensors[:1], dim)
+
+
 def _expand(x: Array, shape: Sequence[int], *_: Any) -> Array:
     lead = len(shape) - x.ndim
     wanted = [x.shape[i - lead] if n == -1 else n for i, n in enumerate(shape)]
@@ -55,7 +60,7 @@ def _expand(x: Array, shape: Sequence[int], *_: Any) -> Array:
 
 
 def _softmax(x: Array, dim: int, *_: Any) -> Array:
-    e = np.exp(x - x.max(dim, keepdims=True))
+    e = np.exp(x - x.max(dim, keepdims=True, initial=-np.inf))
     result: Array = e / e.sum(dim, keepdims=True)
     return result
 
@@ -145,7 +150,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "aten::expand_copy.out": _expand,
     "aten::slice_copy.Tensor_out": _slice,
     "aten::select_copy.int_out": lambda x, dim, index: x.take(index, dim),
-    "aten::cat.out": lambda tensors, dim=0: np.concatenate([t for t in tensors if t.size], dim),
+    "aten::cat.out": _cat,
     "aten::cumsum.out": _cumsum,
     "aten::convolution.out": _convolution,
     **dict.fromkeys(("aten::add.out", "aten::add.Scalar_out"), _scaled(np.add)),
