@@ -11,6 +11,7 @@ import torch
 import harness
 import tensortab as tt
 from checkpoints import constants, random_tensors
+from counted import Counted
 from tensortab.device import Pace
 from tensortab.errors import FormatError, QuantizationError, UnsupportedError
 from tensortab.models import decoder
@@ -32,23 +33,6 @@ DTYPES = {
     "BF16": torch.bfloat16,
     "F64": torch.float64,
 }
-
-
-class Counted(BytesSource):
-    """Bytes that count their ranges and how many are read at a time."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(memoryview(data))
-        object.__setattr__(self, "ranges", [])
-        object.__setattr__(self, "now", [0, 0])  # under way, and most of them
-
-    async def foreign(self, start: int, end: int) -> Any:
-        self.now[0] += 1
-        self.now[1] = max(self.now)
-        await asyncio.sleep(0)
-        self.now[0] -= 1
-        self.ranges.append((start, end))
-        return self.data[start:end]
 
 
 def graph(recipe: Recipe, most: int = 1 << 32) -> tuple[tt.Graph, Weights]:
