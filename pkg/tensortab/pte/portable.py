@@ -206,10 +206,14 @@ FUNCTIONS: Mapping[str, Function] = {
         f"aten::{name}.{kind}_out": function
         for name, function in {
             "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal,
-            "gt": np.greater, "ge": np.greater_equal, "pow": np.power,
+            "gt": np.greater, "ge": np.greater_equal,
         }.items()
-        for kind in ("Tensor", "Scalar", "Tensor_Scalar", "Tensor_Tensor")
+        for kind in ("Tensor", "Scalar")
     },
+    **dict.fromkeys(
+        ("aten::pow.Tensor_Tensor_out", "aten::pow.Tensor_Scalar_out", "aten::pow.Scalar_out"),
+        np.power,
+    ),
     "aten::where.self_out": np.where,
     "aten::mm.out": np.matmul,
     "aten::bmm.out": np.matmul,
