@@ -188,6 +188,6 @@ class _Reader:
 
 
 def sizes(values: Sequence[Value]) -> int:
-    """Bytes of all constants."""
-    places = (v.constant for v in values if isinstance(v, TensorValue) and v.constant)
+    """Bytes of all constants, those of several values once."""
+    places = {v.constant for v in values if isinstance(v, TensorValue) and v.constant}
     return sum(p.end - p.start for p in places)

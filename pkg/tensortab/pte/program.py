@@ -99,7 +99,7 @@ class _Reader:
         self.inline = root.tables(3, self._bytes)
         methods = {m.name: m for m in root.tables(1, self._method)}
         named = dict(root.tables(7, self._named))
-        return Program(self.source, methods, named)
+        return Program(self.source, self.size, methods, named)
 
     def _segment(self, t: Table) -> Place:
         offset, size = (t.number(slot, "Q") for slot in (0, 1))
