@@ -11,10 +11,12 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from ..device import Backend, Pace, on_host
+from ..device import Backend, Bytes, Pace, on_host
+from ..op import Array
 from ..store import Held
 from ..weights import Source
 from ..weights.ahead import PIECE, Ahead, Fetch
@@ -52,8 +54,7 @@ async def fill(backend: Backend, source: Source, leaves: Sequence[tuple[Held, Fi
             if stored == np.float16:
                 await widener.write("F16", data, buffer, piece.first)
             else:
-                same = stored == inside
-                made = data if same else np.frombuffer(on_host(data), stored).astype(inside)
+                made = data if stored == inside else _converted(data, stored, inside)
                 backend.write(buffer, made, inside.itemsize * piece.first)
             release(data)
             await pace.sent(buffer, inside.itemsize * piece.count)
@@ -64,6 +65,11 @@ async def fill(backend: Backend, source: Source, leaves: Sequence[tuple[Held, Fi
         forget()
     for held, _ in leaves:
         held.filled = held.spec.nbytes
+
+
+def _converted(data: Bytes, stored: np.dtype[Any], inside: np.dtype[Any]) -> Array:
+    with np.errstate(over="ignore"):  # of float64: infinity, as any cast has it
+        return np.frombuffer(on_host(data), stored).astype(inside)
 
 
 def _pieces(held: Held, filling: Filling) -> Iterator[_Piece]:
