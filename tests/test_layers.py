@@ -19,6 +19,7 @@ LAYERS = [
     ("plan", "store", "profile", "quantizer", "widener"),
     ("memory",),
     ("session",),
+    ("eager",),
     ("runtime",),
     ("models", "pte"),
     ("text",),

@@ -8,15 +8,18 @@ x = g.input("x", (tt.Sym("rows", max=512), 2048))
 g.output("y", tt.ops.gelu(x))
 session = await device.compile(g)
 out = await session.run(x=array)      # {"y": numpy array}
+
+y = await tt.ops.gelu.on(device, array)     # an op at once, without a graph
 """
 
 from . import ops, quant
-from .dim import Sym
+from .dim import Sym, ceildiv, product
 from .evaluate import evaluate
 from .graph import Graph
-from .op import Op, Spec, Tensor
+from .kernel import Kernel
+from .op import Op, Spec, Tensor, dispatch, fold
 from .pte import load_pte
-from .runtime import Device
+from .runtime import Device, call
 from .session import Session
 from .text.load import load
 
@@ -24,14 +27,20 @@ __version__ = "0.1.0"
 __all__ = [
     "Device",
     "Graph",
+    "Kernel",
     "Op",
     "Session",
     "Spec",
     "Sym",
     "Tensor",
+    "call",
+    "ceildiv",
+    "dispatch",
     "evaluate",
+    "fold",
     "load",
     "load_pte",
     "ops",
+    "product",
     "quant",
 ]
