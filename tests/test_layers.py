@@ -8,7 +8,7 @@ from tensortab.assets import PACKAGE
 
 # Each layer may import from those before it; names in one tuple stand beside each other.
 LAYERS = [
-    ("errors", "assets"),
+    ("errors", "assets", "pictured"),
     ("kernel", "dim", "target"),
     ("op",),
     ("graph",),
@@ -20,9 +20,10 @@ LAYERS = [
     ("memory",),
     ("session",),
     ("eager",),
+    ("eager",),
     ("runtime",),
     ("models", "pte"),
-    ("text",),
+    ("text", "display"),  # display is looked up late by what it draws (pictured.py)
     ("__init__",),
 ]
 FOREIGN = {

@@ -12,7 +12,7 @@ out = await session.run(x=array)      # {"y": numpy array}
 y = await tt.ops.gelu.on(device, array)     # an op at once, without a graph
 """
 
-from . import ops, quant
+from . import display, ops, quant
 from .dim import Sym, ceildiv, product
 from .evaluate import evaluate
 from .graph import Graph
@@ -36,6 +36,7 @@ __all__ = [
     "call",
     "ceildiv",
     "dispatch",
+    "display",
     "evaluate",
     "fold",
     "load",

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import FormatError, ShapeError, UnsupportedError
 from ..op import Array
+from ..pictured import html
 from ..profile import Profile, Row
 from ..runtime import Device
 from ..weights import Source, open_source
@@ -56,6 +57,8 @@ class Module:
         """Methods, delegates, operators and how often, and what runs on numpy."""
         blobs = {n: [d.blob for d in m.delegates] for n, m in self.methods.items()}
         return describe(self.program, blobs)
+
+    _repr_html_ = html
 
     async def reset(self) -> None:
         """Put every buffer that outlives a call back to what the file says."""
