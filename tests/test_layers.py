@@ -8,7 +8,8 @@ from tensortab.assets import PACKAGE
 
 # Each layer may import from those before it; names in one tuple stand beside each other.
 LAYERS = [
-    ("errors", "assets", "pictured"),
+    ("errors", "assets", "pictured", "words", "notebook"),
+    ("bars",),
     ("kernel", "dim", "target"),
     ("op",),
     ("graph",),
@@ -42,6 +43,7 @@ FOREIGN = {
         "guest.py",
     },
     "wgpu": {"device/native.py", "doctor.py"},
+    "IPython": {"notebook.py"},
     "jinja2": {"text/template.py"},
     "torch": set(),
 }

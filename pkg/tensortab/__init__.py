@@ -13,6 +13,7 @@ y = await tt.ops.gelu.on(device, array)     # an op at once, without a graph
 """
 
 from . import display, ops, quant
+from .bars import progress
 from .dim import Sym, ceildiv, product
 from .evaluate import evaluate
 from .graph import Graph
@@ -22,6 +23,7 @@ from .pte import load_pte
 from .runtime import Device, call
 from .session import Session
 from .text.load import load
+from .text.streaming import show
 
 __version__ = "0.1.0"
 __all__ = [
@@ -43,5 +45,7 @@ __all__ = [
     "load_pte",
     "ops",
     "product",
+    "progress",
     "quant",
+    "show",
 ]

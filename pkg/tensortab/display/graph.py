@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 from ..graph import Graph
 from ..op import Tensor
 from ..ops.state import after
+from ..words import count, listed, size
 from .fold import Run, runs
 from .layout import Layout, Node, Point, layered
 from .svg import (
@@ -31,7 +32,7 @@ from .svg import (
     shortened,
     width_of,
 )
-from .table import count, figure, folded, listed, size, table
+from .table import figure, folded, table
 
 MOST = 60  # ops of a drawing
 _CHIPS = 4  # leaves named in a box

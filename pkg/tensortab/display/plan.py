@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from ..plan import Plan, Slot, Step
+from ..words import count, listed, size
 from .svg import (
     INPUT,
     OUTPUT,
@@ -26,7 +27,7 @@ from .svg import (
     shortened,
     width_of,
 )
-from .table import count, figure, folded, listed, size, table
+from .table import figure, folded, table
 
 MOST = 32  # rows of the picture
 _COLOURS = {"input": INPUT, "work": PALETTE[1], "output": OUTPUT, "state": STATE, "scalar": SCALAR}

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from xml.etree.ElementTree import Element
 
 from ..profile import Profile
+from ..words import count, listed, time
 from .svg import PALETTE, QUIET, box, drawing, element, label, shortened, width_of
-from .table import count, figure, folded, listed, table, time
+from .table import figure, folded, table
 
 MOST = 24  # kernels with a bar of their own
 _BARS, _TIMELINE = 360.0, 760.0  # widths

@@ -9,9 +9,10 @@ from ..pte.build import build
 from ..pte.delegate import Delegate
 from ..pte.describe import value_text
 from ..pte.module import Method, Module
+from ..words import count, listed
 from . import graph as graphs
 from .svg import element
-from .table import count, figure, folded, listed, table
+from .table import figure, folded, table
 
 
 def html(module: Module) -> Element:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from xml.etree.ElementTree import Element
 
 from ..quant import Comparison
+from ..words import listed
 from .svg import PALETTE, QUIET, box, drawing, label
-from .table import figure, listed, table
+from .table import figure, table
 
 _WIDTH, _HEIGHT = 440.0, 120.0
 

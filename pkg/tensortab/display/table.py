@@ -1,8 +1,8 @@
-"""Tables, numbers and sizes as people read them."""
+"""Tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
 from .svg import element
@@ -27,34 +27,6 @@ def folded(summary: str, *children: Element) -> Element:
 def figure(*children: Element) -> Element:
     """One display."""
     return element("div", *children, class_="tensortab")
-
-
-def size(nbytes: float) -> str:
-    """Bytes with a unit: 1 KB is 1,000 bytes, as downloads and disks count."""
-    return f"{nbytes} bytes" if nbytes < 1000 else _scaled(nbytes / 1000, ("KB", "MB", "GB"))
-
-
-def time(ns: float) -> str:
-    """A duration with a unit."""
-    return _scaled(ns, ("ns", "µs", "ms", "s")) if ns else "0"
-
-
-def _scaled(number: float, units: Sequence[str]) -> str:
-    """Three digits, and the unit that this takes, each a thousand of the one before."""
-    power = 0
-    while number >= 999.5 and power < len(units) - 1:
-        number, power = number / 1000, power + 1
-    return f"{number:.3g} {units[power]}"
-
-
-def count(n: int, what: str, many: str = "") -> str:
-    """A number and its noun."""
-    return f"{n:,} {what if n == 1 else many or what + 's'}"
-
-
-def listed(parts: Iterable[str]) -> str:
-    """Parts with a dot between; those that are empty are left out."""
-    return " · ".join(filter(None, parts))
 
 
 def _cell(value: object) -> Element:
