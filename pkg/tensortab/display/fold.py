@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-LEAST = 3  # pieces worth folding
+SAVED = 6  # items that make folding worth it
 LONGEST = 120  # items of a piece
 
 
@@ -38,13 +38,13 @@ def runs(items: Sequence[Hashable]) -> list[Run]:
 
 
 def _best(items: Sequence[Hashable]) -> Run | None:
-    best, saved = None, 0
-    for length in range(1, min(len(items) // LEAST, LONGEST) + 1):
+    best, saved = None, SAVED - 1
+    for length in range(1, min(len(items) // 2, LONGEST) + 1):
         same = 0  # items that are those `length` before
         for i in range(length, len(items)):
             same = same + 1 if items[i] == items[i - length] else 0
             times = same // length + 1
-            if times >= LEAST and length * (times - 1) > saved:
+            if length * (times - 1) > saved:
                 saved = length * (times - 1)
                 best = Run(i + 1 - length * times, length, times)
     return best

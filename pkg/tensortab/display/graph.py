@@ -44,7 +44,7 @@ _TITLE, _LINE = 17.0, 13.5  # heights of lines
 
 @dataclass(frozen=True)
 class Box:
-    """What stands in a node's box: the title, then smaller lines, each with its colour."""
+    """What stands in a node's box: a title or none, then smaller lines, each with its colour."""
 
     title: str
     lines: Sequence[tuple[str, str]] = ()
@@ -56,7 +56,12 @@ class Box:
     def size(self) -> tuple[float, float]:
         """Width and height."""
         widths = [width_of(self.title), *(width_of(text, 10.5) + 10 for text, _ in self.lines)]
-        return max(widths) + 20, _TITLE + _LINE * len(self.lines) + 7
+        return max(widths) + 20, self.head + _LINE * len(self.lines) + 7
+
+    @property
+    def head(self) -> float:
+        """Down to the title's line."""
+        return _TITLE if self.title else 3.0
 
 
 @dataclass
@@ -82,7 +87,7 @@ class Diagram:
         cut = sum(node == "cut" for node in shown)
         for i, t in enumerate(ops):
             if shown[i] == "cut":
-                self.boxes["cut"] = Box(f"… {count(cut, 'more op')}", dashed=True)
+                self.boxes["cut"] = Box("", [(f"… {count(cut, 'more op')}", "")], dashed=True)
             elif shown[i] == i:
                 self.boxes[i] = _box(t)
         for i, t in enumerate(ops):
@@ -196,11 +201,18 @@ def _shown(ops: int, found: Sequence[Run], most: int) -> list[Node]:
 def _box(t: Tensor) -> Box:
     assert t.op
     leaves = _leaves(t)
-    lines = [(f"{_short(a.name)} {a.spec}", _COLOURS[a.role]) for a in leaves[:_CHIPS] if a.role]
+    lines = [(_named(a), _COLOURS[a.role]) for a in leaves[:_CHIPS] if a.role]
     if more := len(leaves) - len(lines):
         lines.append((f"and {more} more", ""))
     about = f"{t.op.name}({', '.join(_arguments(t))}) → {t.spec}"
-    return Box(t.op.name, [(str(t.spec), ""), *lines], "", about, t.op.lower is None)
+    if t.op.lower is None:
+        return Box("", [(f"{t.op.name} {t.spec}", ""), *lines], "", about, dashed=True)
+    return Box(t.op.name, [(str(t.spec), ""), *lines], "", about)
+
+
+def _named(leaf: Tensor) -> str:
+    name, spec = _short(leaf.name), str(leaf.spec)
+    return name if name.endswith(spec) else f"{name} {spec}"  # a program's say it already
 
 
 def _arguments(t: Tensor) -> Iterator[str]:
@@ -226,9 +238,10 @@ def _drawn(centre: Point, b: Box) -> Iterator[Element]:
         fill=b.colour or "currentColor", fill_opacity=0.16 if b.colour else 0.05,
         stroke=b.colour or "currentColor", stroke_opacity=0.9 if b.colour else 0.4, **dash,
     )  # fmt: skip
-    at = y + _TITLE
+    at = y + b.head
     still = {"text_anchor": "middle", "pointer_events": "none"}
-    yield label(centre[0], at, b.title, font_weight=600, **still)
+    if b.title:
+        yield label(centre[0], at, b.title, font_weight=600, **still)
     for text, colour in b.lines:
         at += _LINE
         yield label(

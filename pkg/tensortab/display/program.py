@@ -44,9 +44,10 @@ def _method(method: Method) -> list[Element]:
         made = graph_of(delegate)
         title = listed([f"delegate {number}", count(len(delegate.blob.calls), "call")])
         if made is None:
-            parts.append(
-                element("p", f"{title}: its graph depends on the integers it is called with")
-            )
+            why = "its graph depends on the integers it is called with"
+            parts.append(element("p", f"{title}: {why}"))
+        elif len(method.delegates) == 1:
+            parts.append(graphs.html(made))
         else:
             parts.append(folded(title, graphs.html(made)))
     return parts

@@ -57,4 +57,4 @@ def html(found: Comparison) -> Element:
         ("rms error", f"{found.rms_error:.3g}"),
         ("rms error / rms weight", f"{found.relative_error:.2%}"),
     ]
-    return figure(svg(found), table(("of the error", "value"), rows))
+    return figure(svg(found), table(("measure", "value"), rows))

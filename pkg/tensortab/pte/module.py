@@ -220,7 +220,7 @@ async def _prepare(host: Host, methods: Iterable[Method], tell: Progress | None)
     for delegate, bounds in fixed:
         await delegate.session(host, bounds, tell and partial(_tell, tell, done, total))
         done += blob.sizes(delegate.blob.values)
-        if tell:
+        if tell and total:
             tell("weights", done, total)
 
 
