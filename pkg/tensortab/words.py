@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 
 def size(nbytes: float) -> str:
     """Bytes with a unit: 1 KB is 1,000 bytes, as downloads and disks count."""
-    return f"{nbytes} bytes" if nbytes < 1000 else _scaled(nbytes / 1000, ("KB", "MB", "GB"))
+    if nbytes < 1000:
+        return count(int(nbytes), "byte")
+    return _scaled(nbytes / 1000, ("KB", "MB", "GB"))
 
 
 def time(ns: float) -> str:
