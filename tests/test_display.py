@@ -1,6 +1,7 @@
 """Pictures and tables: well-formed, harmless whatever the names, and right."""
 
 import dataclasses
+import pickle
 import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
@@ -275,3 +276,34 @@ def test_a_program_shows_its_methods_and_graphs(loop: harness.Loop, native: harn
     assert "max_pool2d" in texts["convnet"]
     assert re.search(r"input 0 float32\[1, ≤ 12, ≤ 32\]", texts["live_mlp"])
     assert "aten::cumsum" in texts["mixed_portable_cumsum"]
+
+
+def test_a_strict_page_takes_the_pictures(loop: harness.Loop, chrome: harness.Tab) -> None:
+    """And a tab draws what this machine draws."""
+    things = [network(3), planned(network(3)), profile(planned(network(3))), compared()]
+    html = [display.html(thing) for thing in things]
+    source = """
+import pickle
+from tensortab import display
+
+async def main(things):
+    return pickle.dumps([display.html(thing) for thing in pickle.loads(things)])
+"""
+    assert pickle.loads(chrome.call(source, pickle.dumps(things))) == html
+    complaints = []
+
+    async def show() -> int:
+        page = await chrome.page.browser.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        await page.set_content(
+            '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'">'
+        )
+        # As a page does, rather than with a document: there it is that a style would be refused.
+        await page.evaluate("html => { document.body.innerHTML = html }", "".join(html))
+        wide = await page.evaluate("document.querySelectorAll('svg rect').length")
+        await page.evaluate("document.body.setAttribute('style', 'color: red')")
+        await page.close()
+        return wide
+
+    assert loop.run(show()) > 20
+    assert len(complaints) == 1, complaints  # the last one: the policy is in force
