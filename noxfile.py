@@ -69,6 +69,7 @@ TEST_TOOLS = (
     "torch==2.13.0",
     "hypothesis==6.170.15",
     "safetensors==0.8.0",
+    "ipython==9.18.1",
     "transformers==5.23.0",
 )
 

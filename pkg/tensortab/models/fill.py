@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..bars import Progress
 from ..device import Backend, Pace, on_host
 from ..errors import FormatError, UnsupportedError
 from ..op import Spec
@@ -31,10 +32,6 @@ from ..weights.safetensors import Entry
 from ..weights.source import forget, release
 from ..widener import Widener, widened
 from .checkpoint import Weight, Weights
-
-# Called with a stage, what is done and the total: "weights" in bytes read, "tensors" in tensors,
-# and whatever a caller counts else.
-Progress = Callable[[str, int, int], None]
 
 _STORED = {"float32": "F32", "float16": "F16", "uint8": "U8", "int8": "I8"}  # as safetensors says
 _FLOATS = ("F32", "F16", "BF16", "F64")

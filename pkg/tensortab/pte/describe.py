@@ -41,7 +41,7 @@ def describe(made: Program, delegates: Mapping[str, Sequence[blob.Blob | None]])
 def _method(name: str, method: Method, delegates: Sequence[blob.Blob | None]) -> Iterator[str]:
     yield f"method {name}"
     for what, indices in (("input", method.inputs), ("output", method.outputs)):
-        specs = enumerate(_value(method.values[i]) for i in indices)
+        specs = enumerate(value_text(method.values[i]) for i in indices)
         for spec, alike in groupby(specs, key=itemgetter(1)):
             numbers = [number for number, _ in alike]
             ends = f" {numbers[0]}" if len(numbers) == 1 else f"s {numbers[0]}–{numbers[-1]}"
@@ -73,7 +73,8 @@ def _counted(found: Counter[str], known: Container[str]) -> Iterator[str]:
         yield f"    {count:5} {name}{'' if name in known else '  (not implemented)'}"
 
 
-def _value(value: Value) -> str:
+def value_text(value: Value) -> str:
+    """A value of a plan in words: dtype and shape, or the value itself."""
     if isinstance(value, TensorValue):
         sizes = (f"≤ {n}" if value.dynamic and n > 1 else str(n) for n in value.shape)
         return f"{value.dtype}[{', '.join(sizes)}]"

@@ -8,7 +8,7 @@ int64 and float64 are made int32 and float32 on the way, a piece at a time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -41,11 +41,17 @@ class _Piece:
         return Fetch(end - start, partial(source.foreign, start, end))
 
 
-async def fill(backend: Backend, source: Source, leaves: Sequence[tuple[Held, Filling]]) -> None:
-    """Put bytes of the file into buffers of the device."""
+async def fill(
+    backend: Backend,
+    source: Source,
+    leaves: Sequence[tuple[Held, Filling]],
+    filled: Callable[[int], None] | None = None,
+) -> None:
+    """Put bytes of the file into buffers of the device; `filled` is told how many by now."""
     pieces = [piece for held, filling in leaves for piece in _pieces(held, filling)]
     reader = Ahead(piece.fetch(source) for piece in pieces)
     widener, pace = Widener(backend), Pace(backend)
+    done = 0
     try:
         for piece in pieces:
             data = await reader.next()
@@ -58,6 +64,9 @@ async def fill(backend: Backend, source: Source, leaves: Sequence[tuple[Held, Fi
                 backend.write(buffer, made, inside.itemsize * piece.first)
             release(data)
             await pace.sent(buffer, inside.itemsize * piece.count)
+            done += stored.itemsize * piece.count
+            if filled:
+                filled(done)
             await asyncio.sleep(0)  # a page's messages get their turn
     finally:
         widener.close()
