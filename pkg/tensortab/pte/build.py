@@ -229,7 +229,8 @@ class _Builder:
             self._spec(v) if isinstance(v := self.blob.values[t], TensorValue) else None
             for t in targets
         )
-        call = Call(self.where, specs, self.graph, update, self.prefix)
+        dtypes = tuple(getattr(self.blob.values[i], "dtype", None) for i in given)
+        call = Call(self.where, dtypes, specs, self.graph, update, self.prefix)
         decoded = [self._value(i) for i in given]
         try:
             result = bind(OPERATORS[name], call, decoded)
