@@ -17,7 +17,7 @@ import json
 import os
 import pickle
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -84,12 +84,12 @@ def refused() -> dict[str, bytes]:
     return {e["name"]: opened(e["pte"]) for e, opened in entries() if "runs" not in e}
 
 
-def entries() -> Iterator[tuple[dict[str, Any], Open]]:
+@cache
+def entries() -> list[tuple[dict[str, Any], Open]]:
     """What the manifests list, each entry with how to read what it names."""
-    for place in [Path(WHOLE)] if WHOLE else sorted(FOLDER.glob("*.tar.xz")):
-        opened = reader(place)
-        for entry in json.loads(opened("manifest.json"))["cases"]:
-            yield entry, opened
+    places = [Path(WHOLE)] if WHOLE else sorted(FOLDER.glob("*.tar.xz"))
+    readers = map(reader, places)
+    return [(e, opened) for opened in readers for e in json.loads(opened("manifest.json"))["cases"]]
 
 
 def reader(place: Path) -> Open:
