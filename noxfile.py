@@ -104,7 +104,7 @@ def tests(session: nox.Session) -> None:
     """Everything on this machine's driver and in Chrome."""
     session.install("-e", ".[native]", *TEST_TOOLS)
     session.run("tensortab", "setup", "--native")
-    session.run("python", "-m", "pytest", "-m", "not firefox", *session.posargs)
+    session.run("python", "-m", "pytest", "-m", "not firefox and not gpu", *session.posargs)
 
 
 @nox.session(venv_backend="none")
@@ -117,6 +117,15 @@ def firefox(session: nox.Session) -> None:
     session.run(programs / "tensortab", "setup", "--firefox", external=True)
     pytest = (programs / "python", "-m", "pytest")
     session.run(*pytest, "-m", "firefox", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none")
+def gpu(session: nox.Session) -> None:
+    """What needs a GPU's matrix units, in Chrome on this machine's GPU."""
+    nox_again = (sys.executable, "-m", "nox", "-f", __file__)
+    session.run(*nox_again, "-s", "tests", "--install-only", external=True)
+    pytest = (ROOT / ".nox" / "tests" / "bin" / "python", "-m", "pytest", "-m", "gpu")
+    session.run(*pytest, *session.posargs, env={"TENSORTAB_ADAPTER": "gpu-f16"}, external=True)
 
 
 @nox.session(venv_backend="none")
