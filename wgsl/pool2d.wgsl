@@ -26,6 +26,9 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<u32>;  // f32, or i32 for places
 @group(0) @binding(2) var<uniform> p: Params;
 
+// GPUs may compare as if there were no NaN, so it is found by its bits.
+fn is_nan(v: f32) -> bool { return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u; }
+
 @compute @workgroup_size(WIDTH)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -50,7 +53,7 @@ fn main(
       if (w < 0 || w >= i32(p.W)) { continue; }
       let at = h * i32(p.W) + w;
       let v = x[plane + u32(at)];
-      if (place < 0 || !(v <= best)) {
+      if (place < 0 || is_nan(v) || (v > best && !is_nan(best))) {
         best = v;
         place = at;
       }

@@ -2,7 +2,7 @@
 
 gelu  y = x · Φ(x) with Φ the normal distribution function (erf), or its tanh approximation
       0.5 · x · (1 + tanh(√(2/π) · (x + 0.044715 · x³)));  Hendrycks & Gimpel, arXiv 1606.08415
-silu  y = x / (1 + exp(−x)), which is x · σ(x)
+silu  y = x / (1 + exp(−x)), which is x · σ(x); below −80 what it is there, all but 0
 add   y = a + b, sub  y = a − b, mul  y = a · b, div  y = a / b, with numpy's broadcasting;
       b may be a Python number. float32, and but for div int32
 swiglu  y = silu(gate) · up, geglu  y = gelu(gate) · up with the tanh approximation, with
@@ -124,8 +124,8 @@ def _silu_shape(x: Tensor) -> Spec:
 
 
 def _silu_reference(x: Array) -> Array:
-    v = x.astype(np.float64)
-    return float32(v / (1 + np.exp(np.minimum(-v, 700))))
+    v = np.maximum(x.astype(np.float64), -80)
+    return float32(v / (1 + np.exp(-v)))
 
 
 silu = Op("silu", _silu_shape, _silu_reference, partial(unary_lower, _SILU))
