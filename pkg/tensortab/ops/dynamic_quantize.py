@@ -7,11 +7,11 @@
 
     x  float32 […, K]; rows are all of its dimensions but the last
 
-low' = min(row, 0) and high' = max(row, 0), so that 0 is a code. A row with NaN or ∞ has the scale ∞,
-and NaN once it is faked. low … high are the codes, −128 …
-127 unless given. Rounding is half to even, arithmetic float32; a GPU may divide less exactly than
-IEEE 754 asks, so that what lies within a few ulp of half-way may round the other way. Source:
-torchao's choose_qparams_affine (asymmetric) and fake quantization.
+low' = min(row, 0) and high' = max(row, 0), so that 0 is a code. A row with NaN or ∞ has the scale
+∞, and NaN once it is faked. low … high are the codes, −128 … 127 unless given. Rounding is half to
+even, arithmetic float32; a GPU may divide less exactly than IEEE 754 asks, so that what lies within
+a few ulp of half-way may round the other way. Source: torchao's choose_qparams_affine (asymmetric)
+and fake quantization.
 """
 
 from __future__ import annotations

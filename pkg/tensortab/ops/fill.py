@@ -14,10 +14,10 @@ import numpy as np
 
 from ..dim import Dim, ceildiv, product
 from ..errors import ShapeError
-from ..kernel import load
+from ..kernel import load, single
 from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..target import Target
-from .elementwise import DTYPES, single
+from .elementwise import DTYPES
 from .layout import contiguous
 from .strided import strided
 

@@ -57,9 +57,10 @@ def _resize_shape(
     if size is not None:
         return Spec((*x.shape[:-2], *size))
     assert scales
-    return Spec(
-        (*x.shape[:-2], *(int(upper(d) * s) for d, s in zip(x.shape[-2:], scales, strict=True)))
-    )
+    out = [upper(d) * s for d, s in zip(x.shape[-2:], scales, strict=True)]
+    if max(out) >= 1 << 31:
+        raise ShapeError(f"{op}: scales is {scales}, of x, {x.spec}, expected sizes below 2³¹")
+    return Spec((*x.shape[:-2], *map(int, out)))
 
 
 def _steps(

@@ -22,9 +22,10 @@ from functools import partial
 import numpy as np
 
 from ..errors import ShapeError
+from ..kernel import single
 from ..op import Array, Dispatch, Op, Spec, Tensor
 from ..target import Target
-from .elementwise import DTYPES, single, unary_lower
+from .elementwise import DTYPES, unary_lower
 
 _REAL, _NUMBER, _BITS = ("float32",), ("float32", "int32"), ("int32", "bool")
 _CONVERT = 10

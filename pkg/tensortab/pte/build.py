@@ -2,8 +2,10 @@
 
 Constants are declared by where their bytes lie in the file, so that whoever has the file fills
 them, and parts of a program that refer to the same bytes share a buffer. What an operator writes in
-place is a state, or where it is an input the input itself. Sizes in the blob are upper bounds: a
-graph is built for the sizes at hand. Integers read from tensors stay live.
+place is a state, or where it is an input the input itself. So is a constant that becomes what an
+operator gives: a buffer that the model updates (the partitioner's `alias_buffer_mutations`). Sizes
+in the blob are upper bounds: a graph is built for the sizes at hand. Integers read from tensors
+stay live.
 
 int64 is int32 inside, float64 and float16 are float32.
 
@@ -21,7 +23,8 @@ from typing import Any, TypeAlias
 from ..dim import Dim, Expr, Sym, upper
 from ..errors import FormatError, ShapeError, UnsupportedError
 from ..graph import Graph
-from ..op import Spec, Tensor
+from ..op import Spec, Tensor, buffer_of
+from ..ops import assign
 from . import operators
 from .blob import Blob, SymInt, TensorValue, ValueList
 from .registry import OPERATORS, PREPACK, Call, Result, bind
@@ -30,7 +33,8 @@ from .schema import Place
 # Of each input: its shape, or an integer itself.
 Sizes: TypeAlias = tuple[tuple[int, ...] | int, ...]
 INSIDE = {"int64": "int32", "float64": "float32", "float16": "float32"}
-_LARGEST = 1 << 32  # bytes of a tensor; WebGPU's buffers end there
+_LARGEST = 1 << 32  # bytes of a tensor end before it, and so do those of WebGPU's buffers
+_MOST_ITEMS = 1 << 20  # items of all arguments that are lists; calls may share a list
 
 
 assert operators.LOADED  # the modules that fill the table
@@ -91,6 +95,7 @@ class _Builder:
     constants: dict[str, Filling] = field(default_factory=dict)
     states: dict[str, Filling] = field(default_factory=dict)
     mutable: frozenset[int] = frozenset()
+    items: int = 0  # of lists, so far
     where: str = ""
 
     def build(self, sizes: Sizes) -> Built:
@@ -137,7 +142,12 @@ class _Builder:
     def _mutable(self) -> frozenset[int]:
         """The values that operators write in place."""
         found: set[int] = set()
+        prepacked = {
+            call.args[-1] for call in self.blob.calls if call.name == PREPACK and call.args
+        }
         for call in self.blob.calls:
+            if call.name != PREPACK and call.args:
+                found |= prepacked & {*self._targets(call.args[-1])}
             entry = OPERATORS.get(call.name)
             for position in entry.mutates if entry else ():
                 if position >= len(call.args):
@@ -145,10 +155,18 @@ class _Builder:
                 found.add(call.args[position])
         return frozenset(found)
 
+    def _targets(self, index: int) -> tuple[int, ...]:
+        """The values that a call's last argument stands for."""
+        value = self.blob.values[index]
+        return value.items if isinstance(value, ValueList) else (index,)
+
     def _spec(self, value: TensorValue) -> Spec:
         spec = Spec(value.shape, INSIDE.get(value.dtype, value.dtype))
-        if spec.nbytes > _LARGEST:
-            raise UnsupportedError(f"{self.where or self.name}: a tensor {spec}, 4 GiB at most")
+        # Strides have to be counted, too, where a size of 0 leaves no bytes.
+        if Spec(tuple(max(upper(n), 1) for n in spec.shape), spec.dtype).nbytes >= _LARGEST:
+            raise UnsupportedError(
+                f"{self.where or self.name}: a tensor {spec}, expected less than 4 GiB"
+            )
         return spec
 
     def _prepack(self, args: tuple[int, ...]) -> None:
@@ -211,15 +229,16 @@ class _Builder:
                 raise FormatError(f"{self.where}: integer {index} is read before it is computed")
             return self.values[index]
         if isinstance(value, ValueList):
-            if depth:
-                raise FormatError(f"{self.where}: value {index} is a list within a list")
+            self.items += len(value.items)
+            if depth or self.items > _MOST_ITEMS:
+                what = "a list within a list" if depth else f"one of over {_MOST_ITEMS} list items"
+                raise FormatError(f"{self.where}: value {index} is {what}")
             return tuple(self._value(i, depth + 1) for i in value.items)
         return value
 
     def _call(self, name: str, args: tuple[int, ...]) -> None:
         *given, last = args
-        listed = self.blob.values[last]
-        targets = listed.items if isinstance(listed, ValueList) else (last,)
+        targets = self._targets(last)
 
         def update(position: int, tensor: Tensor) -> None:
             self.values[given[position]] = tensor
@@ -260,9 +279,18 @@ class _Builder:
                         f" {spec}"
                     )
                 raise FormatError(f"{self.where}: gives {made.spec}, the file says {spec}")
-            if target in self.values and self.values[target] is not made:  # written in place
-                raise FormatError(f"{self.where}: value {target} is computed twice")
-            self.values[target] = made
+            self.values[target] = self._replaced(target, made) if target in self.values else made
+
+    def _replaced(self, target: int, made: Any) -> Any:
+        """What a value becomes that is there already: a state, overwritten."""
+        old = self.values[target]
+        if old is made:  # the operator wrote it
+            return made
+        if not isinstance(old, Tensor) or buffer_of(old).role != "state":
+            raise FormatError(f"{self.where}: value {target} is computed twice")
+        new = assign(old, made)
+        self.graph.effect(new)
+        return new
 
 
 def _within(made: Spec, bound: Spec) -> bool:

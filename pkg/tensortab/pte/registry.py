@@ -24,6 +24,7 @@ from ..errors import FormatError, UnsupportedError
 from ..graph import Graph
 from ..op import Spec, Tensor
 
+Number: TypeAlias = float | bool
 Result: TypeAlias = Tensor | Dim | tuple[Tensor | None, ...]
 Build: TypeAlias = Callable[..., Result]
 
@@ -120,7 +121,8 @@ def fits(value: Any, hint: Any) -> bool:
     if origin is tuple:
         item = typing.get_args(hint)[0]
         return isinstance(value, tuple) and all(fits(v, item) for v in value)
-    if hint in (int, float):
-        kinds = (int, float) if hint is float else int
-        return isinstance(value, kinds) and not isinstance(value, bool)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:  # a setting, which kernels have in 32 bits
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 31
     return isinstance(value, hint)
