@@ -34,7 +34,8 @@ async def load(data: bytes) -> None:
             if d.bounds is not None:
                 graph = build(d.name, d.prefix, d.blob, d.bounds).graph
                 try:
-                    planning.plan(graph, Target("native"))
+                    for step in planning.plan(graph, Target("native")).steps:
+                        step.pack(planning.largest(graph))
                 except ShapeError as error:  # as Delegate.session does
                     raise FormatError(str(error)) from error
 

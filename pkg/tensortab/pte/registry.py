@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, Union
 
-from ..dim import Dim
+from ..dim import Dim, Sym
 from ..errors import FormatError, UnsupportedError
 from ..graph import Graph
 from ..op import Spec, Tensor
@@ -117,12 +117,19 @@ def fits(value: Any, hint: Any) -> bool:
     if hint is Any:
         return True
     if origin in (Union, types.UnionType):
-        return any(fits(value, h) for h in typing.get_args(hint))
+        hints = typing.get_args(hint)
+        if Sym in hints and isinstance(value, int):  # a Dim: a place may be as far as 2⁶³
+            return not isinstance(value, bool)
+        return any(fits(value, h) for h in hints)
     if origin is tuple:
         item = typing.get_args(hint)[0]
         return isinstance(value, tuple) and all(fits(v, item) for v in value)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+    return _is(value, hint)
+
+
+def _is(value: Any, hint: type) -> bool:
+    if isinstance(value, bool):
+        return hint is bool
     if hint is int:  # a setting, which kernels have in 32 bits
-        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 31
-    return isinstance(value, hint)
+        return isinstance(value, int) and abs(value) < 1 << 31
+    return isinstance(value, int | float if hint is float else hint)
