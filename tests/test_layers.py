@@ -17,7 +17,7 @@ LAYERS = [
     ("quant", "weights"),
     ("ops",),
     ("plan", "store", "profile", "quantizer", "widener"),
-    ("memory",),
+    ("memory", "live"),
     ("session",),
     ("runtime",),
     ("models", "pte"),
@@ -39,7 +39,7 @@ FOREIGN = {
         "text/browser.py",
         "guest.py",
     },
-    "wgpu": {"device/native.py", "doctor.py"},
+    "wgpu": {"device/native.py", "device/native_readback.py", "doctor.py"},
     "jinja2": {"text/template.py"},
     "torch": set(),
 }

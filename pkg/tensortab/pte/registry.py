@@ -44,6 +44,12 @@ class Operator:
         return [(p.name, hints[p.name]) for p in self._parameters if p.kind is not p.VAR_POSITIONAL]
 
     @functools.cached_property
+    def least(self) -> int:
+        """How many arguments there have to be: all without a default."""
+        parameters = (p for p in self._parameters if p.kind is not p.VAR_POSITIONAL)
+        return sum(p.default is p.empty for p in parameters)
+
+    @functools.cached_property
     def open(self) -> bool:
         """Whether more arguments may follow, as where to put the result."""
         return any(p.kind is p.VAR_POSITIONAL for p in self._parameters)
@@ -102,7 +108,7 @@ def operator(*names: str, mutates: Iterable[int] = ()) -> Callable[[Build], Buil
 def bind(entry: Operator, call: Call, args: list[Any]) -> Result:
     """Build the operator of checked arguments."""
     count = len(entry.hints)
-    if len(args) < count or (len(args) > count and not entry.open):
+    if len(args) < entry.least or (len(args) > count and not entry.open):
         raise call.malformed(f"{len(args)} arguments, expected {count}")
     for value, (name, hint) in zip(args, entry.hints, strict=False):
         if not fits(value, hint):
