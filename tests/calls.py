@@ -11,6 +11,7 @@ from tensortab.pte.blob import Blob, Call, TensorValue, ValueList
 from tensortab.pte.build import Built, build
 
 Evaluated = Callable[[str, list[Any], list[Any]], list[np.ndarray]]
+LAYOUT = [None] * 4  # dtype, layout, device, pin_memory: what an output's value says
 
 
 def tensor(array: np.ndarray) -> TensorValue:

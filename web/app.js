@@ -1,11 +1,11 @@
 // The page's shell: the engine, what is told about it, and the views that ask it. A view is a
-// function (section, engine) in a module of its own, its section in index.html; its address is
-// #name, and its model is loaded when it is first shown.
+// folder of its own: view.js, a function (section, engine); lane.js and Python for the worker; its
+// style; its section in index.html. Its address is #name, and its model is loaded when it is first shown.
 
 import { Engine } from "./engine.js";
 import { number, seconds } from "./format.js";
-import { search } from "./search.js";
-import { write } from "./write.js";
+import { search } from "./search/view.js";
+import { write } from "./write/view.js";
 
 const engine = new Engine();
 const VIEWS = { write, search };

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import click
-from rich.progress import Progress
 
-from tensortab import assets, completion, pte, ranking, server, system, vendor
+from tensortab import assets, completion, native_run, pte, ranking, server, system, vendor
 from tensortab import chrome as chromium
 from tensortab import doctor as checks
 from tensortab import firefox as gecko
+from tensortab.bars import Progress, Terminal
 from tensortab.browser_run import Page
 from tensortab.errors import SetupError, TensortabError
 from tensortab.screen import Screen, write
@@ -62,6 +62,7 @@ def drive(work: Coroutine[Any, Any, T]) -> T:
     help="A file or folder to have in the tab at its absolute path; repeatable.",
 )
 @click.option("--timeout", type=float, metavar="SECONDS", help="Give up after so long (code 124).")
+@click.option("--native", is_flag=True, help="Use this machine's GPU driver, not a browser.")
 @click.option("--headed", is_flag=True, help="Show the browser.")
 @click.option("--chrome", metavar="PATH", help="The Chromium to use.")
 @click.option("--flags", default="", metavar='"…"', help="More switches for it.")
@@ -70,13 +71,19 @@ def run(
     args: Sequence[str],
     mounts: Sequence[str],
     timeout: float | None,
+    native: bool,
     headed: bool,
     chrome: str | None,
     flags: str,
 ) -> None:
     """Run FILE, a Python file, in a browser tab with WebGPU; its exit code is this one's."""
+    if native and (headed or chrome or flags):
+        raise click.UsageError("--native has no browser for --headed, --chrome and --flags")
 
     async def work() -> int:
+        if native:
+            async with asyncio.timeout(timeout):
+                return await native_run.run(file, args)
         await asyncio.to_thread(vendor.pyodide)  # set-up is not on the program's time
         async with (
             asyncio.timeout(timeout),
@@ -106,27 +113,21 @@ def embed(file: TextIO, query: str, top: int, model: str, native: bool) -> None:
     if not lines:
         raise click.ClickException(f"{file.name} has no lines")
     job = {"query": query, "lines": lines, "top": top}
-    with Progress(console=system.console, transient=True) as progress:
-        bar = progress.add_task("starting", total=None)
-
-        def update(stage: str, done: int, total: int) -> None:
-            if stage != "tensors":  # the bytes, told right after, say more
-                progress.update(bar, description=stage, completed=done, total=total)
-
+    with Terminal(system.console) as bar:
         work = _rank_natively if native else _rank_in_page
-        found = drive(work(model, job, update))
+        found = drive(work(model, job, bar))
     for score, line in found:
         click.echo(f"{score:.3f}  {line}")
 
 
 async def _rank_natively(
-    model: str, job: dict[str, Any], progress: ranking.Progress
+    model: str, job: dict[str, Any], progress: Progress
 ) -> list[tuple[float, str]]:
     return await ranking.rank(str(vendor.model(model)), progress=progress, **job)
 
 
 async def _rank_in_page(
-    model: str, job: dict[str, Any], progress: ranking.Progress
+    model: str, job: dict[str, Any], progress: Progress
 ) -> list[tuple[float, str]]:
     def output(stream: str, data: bytes) -> None:
         if stream == "stderr":

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tensortab as tt
-from calls import built, tensor
+from calls import LAYOUT, built, tensor
 from tensortab import plan as planning
 from tensortab.errors import FormatError, ShapeError, UnsupportedError
 from tensortab.pte import blob
@@ -21,7 +21,6 @@ from tensortab.weights import open_source
 
 X = np.zeros((2, 3), np.float32)
 WHOLE = np.zeros(4, np.int32)
-NONE = [None] * 4
 INF, HUGE = float("inf"), 2**40
 
 
@@ -35,16 +34,31 @@ def soon() -> Any:
 @pytest.mark.parametrize(
     ("name", "args", "out", "match"),
     [
-        ("aten.arange.start_step", [0, INF, 1, *NONE], X, r"from 0 to inf by 1, expected numbers"),
-        ("aten.arange.start_step", [0, 1, float("nan"), *NONE], X, r"from 0 to 1 by nan, expected"),
-        ("aten.arange.start_step", [0, 2**62, 1e-300, *NONE], X, r"gives float32\[4294967296\]"),
+        (
+            "aten.arange.start_step",
+            [0, INF, 1, *LAYOUT],
+            X,
+            r"from 0 to inf by 1, expected numbers",
+        ),
+        (
+            "aten.arange.start_step",
+            [0, 1, float("nan"), *LAYOUT],
+            X,
+            r"from 0 to 1 by nan, expected",
+        ),
+        ("aten.arange.start_step", [0, 2**62, 1e-300, *LAYOUT], X, r"gives float32\[4294967296\]"),
         (
             "aten.full.default",
-            [(4,), INF, *NONE],
+            [(4,), INF, *LAYOUT],
             WHOLE,
             r"full: inf in int32, expected finite num",
         ),
-        ("aten.full.default", [(HUGE, HUGE), 0, *NONE], X, r"gives float32\[1099511627776, 10995"),
+        (
+            "aten.full.default",
+            [(HUGE, HUGE), 0, *LAYOUT],
+            X,
+            r"gives float32\[1099511627776, 10995",
+        ),
         ("aten.constant_pad_nd.default", [WHOLE, (0, 0), INF], WHOLE, r"pad: inf in int32, expect"),
         ("aten.repeat.default", [X, (HUGE, 1)], X, r"times is \(1099511627776, 1\), expected tup"),
         ("aten.permute.default", [X, (0, HUGE)], X, r"dims is \(0, 1099511627776\), expected tup"),

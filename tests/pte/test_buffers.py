@@ -13,8 +13,9 @@ from tensortab.errors import FormatError, UnsupportedError
 from tensortab.pte import program
 from tensortab.pte.blob import Blob, Call, SymInt, TensorValue
 from tensortab.pte.build import Filling, build
+from tensortab.pte.check import check_call
 from tensortab.pte.delegate import Delegate
-from tensortab.pte.module import Method, _check_call
+from tensortab.pte.module import Method
 from tensortab.pte.schema import DelegateCall, KernelCall, ListValue, Place
 from tensortab.pte.schema import Method as Plan
 from tensortab.pte.schema import TensorValue as Planned
@@ -71,9 +72,9 @@ def test_outputs_that_a_call_does_not_take() -> None:
     with pytest.raises(
         UnsupportedError, match=r"delegate 0 has 1 outputs .*alias_buffer_mutations"
     ):
-        _check_call("f.pte: forward", DelegateCall(0, (0, 1)), [delegate])
+        check_call("f.pte: forward", DelegateCall(0, (0, 1)), [delegate])
     with pytest.raises(FormatError, match=r"called with 4 values, it has 1 inputs and 2 outputs"):
-        _check_call("f.pte: forward", DelegateCall(0, (0, 1, 2, 3)), [delegate])
+        check_call("f.pte: forward", DelegateCall(0, (0, 1, 2, 3)), [delegate])
 
 
 def method(*calls: KernelCall, **first: Planned) -> Method:

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 
-from calls import Evaluated, agree, normal
+from calls import LAYOUT, Evaluated, agree, normal
 from tensortab.errors import FormatError, UnsupportedError
 
 X = normal(3, 4, 5)
@@ -15,7 +15,6 @@ WHOLE = np.array([[3, -7, 2**24, 2**24 + 1], [2**24 + 1, 2**24, -(2**31), 0]], n
 BYTES, CODES = np.array([200, 3, 255], np.uint8), np.array([-56, 3, -1], np.int8)
 FLAGS = np.array([[True, False], [True, True]])
 ROW, COLUMN = np.array([2, -1, 0]), np.array([[1], [-3]])
-NONE = [None] * 4
 
 
 def of(array: Any) -> torch.Tensor:
@@ -54,11 +53,11 @@ def of(array: Any) -> torch.Tensor:
         ("aten.clamp.default", [CODES, -3, None], of(CODES).clamp(-3)),
         ("aten.div.Tensor_mode", [CODES, CODES[1:2], "floor"],
          torch.div(of(CODES), of(CODES[1:2]), rounding_mode="floor")),
-        ("aten.full.default", [(2, 2), True, *NONE], torch.full((2, 2), True)),
-        ("aten.full_like.default", [FLAGS, False, *NONE, None], torch.full_like(of(FLAGS), False)),
-        ("aten.arange.start_step", [0, 0.7, 0.1, *NONE], torch.arange(0, 0.7, 0.1)),
-        ("aten.arange.start_step", [1, 1.3, 0.1, *NONE], torch.arange(1, 1.3, 0.1)),
-        ("aten.arange.start_step", [5, -5, -3, *NONE], torch.arange(5, -5, -3)),
+        ("aten.full.default", [(2, 2), True, *LAYOUT], torch.full((2, 2), True)),
+        ("aten.full_like.default", [FLAGS, True, *LAYOUT, None], torch.ones(2, 2, dtype=torch.bool)),
+        ("aten.arange.start_step", [0, 0.7, 0.1, *LAYOUT], torch.arange(0, 0.7, 0.1)),
+        ("aten.arange.start_step", [1, 1.3, 0.1, *LAYOUT], torch.arange(1, 1.3, 0.1)),
+        ("aten.arange.start_step", [5, -5, -3, *LAYOUT], torch.arange(5, -5, -3)),
         ("aten.slice_copy.Tensor", [X, -1, -4, 2**63 - 1, 2], of(X)[..., -4::2]),
         ("aten.select_copy.int", [X, -2, -1], of(X)[:, -1]),
         ("aten.cat.default", [[WHOLE, X[0, :1, :4]], 0], torch.cat([of(WHOLE), of(X[0, :1, :4])])),

@@ -17,7 +17,7 @@ from tensortab import pte
 from tensortab.errors import FormatError, ShapeError, UnsupportedError
 from tensortab.pte import program
 from tensortab.pte.build import build
-from tensortab.pte.module import check
+from tensortab.pte.check import check
 from tensortab.target import Target
 from tensortab.weights import open_source
 

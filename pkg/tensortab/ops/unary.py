@@ -23,7 +23,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..kernel import single
-from ..op import Array, Dispatch, Op, Spec, Tensor
+from ..op import Array, Composite, Dispatch, Op, Spec, Tensor
 from ..target import Target
 from .elementwise import DTYPES, unary_lower
 
@@ -104,6 +104,7 @@ def _clamp_lower(
 clamp = Op("clamp", _clamp_shape, _clamp_reference, _clamp_lower)
 
 
+@Composite
 def relu(x: Tensor) -> Tensor:
     """max(x, 0)."""
     return clamp(x, 0.0)

@@ -15,7 +15,6 @@ does not fit together; both before anything is compiled.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -25,8 +24,8 @@ from ..errors import FormatError, ShapeError, UnsupportedError
 from ..graph import Graph
 from ..op import Spec, Tensor, buffer_of
 from ..ops import assign
-from . import operators
 from .blob import Blob, SymInt, TensorValue, ValueList
+from .calls import check_operators, mutable, targets
 from .registry import OPERATORS, PREPACK, Call, Result, bind
 from .schema import Place
 
@@ -35,9 +34,6 @@ Sizes: TypeAlias = tuple[tuple[int, ...] | int, ...]
 INSIDE = {"int64": "int32", "float64": "float32", "float16": "float32"}
 _LARGEST = 1 << 32  # bytes of a tensor end before it, and so do those of WebGPU's buffers
 _MOST_ITEMS = 1 << 20  # items of all arguments that are lists; calls may share a list
-
-
-assert operators.LOADED  # the modules that fill the table
 
 
 @dataclass(frozen=True)
@@ -61,17 +57,6 @@ class Built:
     outputs: tuple[str | Dim, ...]
     constants: Mapping[str, Filling]
     states: Mapping[str, Filling]
-
-
-def check_operators(name: str, blob: Blob) -> None:
-    """Refuse a blob with operators that are not there, naming all of them."""
-    used = Counter(call.name for call in blob.calls)
-    if missing := [
-        f"{n} ({count})" for n, count in used.items() if n not in OPERATORS and n != PREPACK
-    ]:
-        raise UnsupportedError(
-            f"{name}: the delegate has operators that are not implemented: {', '.join(missing)}"
-        )
 
 
 def build(name: str, prefix: str, blob: Blob, sizes: Sizes) -> Built:
@@ -100,7 +85,7 @@ class _Builder:
 
     def build(self, sizes: Sizes) -> Built:
         inputs = tuple(self._input(i, size) for i, size in enumerate(sizes))
-        self.mutable = self._mutable()
+        self.mutable = mutable(self.blob)
         for number, call in enumerate(self.blob.calls):
             self.where = f"{self.name}: at byte {call.at}: call {number}, {call.name}"
             if not call.args:
@@ -138,27 +123,6 @@ class _Builder:
             return live
         self.graph.output(f"out{number}", self._tensor(index))
         return f"out{number}"
-
-    def _mutable(self) -> frozenset[int]:
-        """The values that operators write in place."""
-        found: set[int] = set()
-        prepacked = {
-            call.args[-1] for call in self.blob.calls if call.name == PREPACK and call.args
-        }
-        for call in self.blob.calls:
-            if call.name != PREPACK and call.args:
-                found |= prepacked & {*self._targets(call.args[-1])}
-            entry = OPERATORS.get(call.name)
-            for position in entry.mutates if entry else ():
-                if position >= len(call.args):
-                    raise FormatError(f"{self.name}: {call.name} has {len(call.args)} arguments")
-                found.add(call.args[position])
-        return frozenset(found)
-
-    def _targets(self, index: int) -> tuple[int, ...]:
-        """The values that a call's last argument stands for."""
-        value = self.blob.values[index]
-        return value.items if isinstance(value, ValueList) else (index,)
 
     def _spec(self, value: TensorValue) -> Spec:
         spec = Spec(value.shape, INSIDE.get(value.dtype, value.dtype))
@@ -238,7 +202,7 @@ class _Builder:
 
     def _call(self, name: str, args: tuple[int, ...]) -> None:
         *given, last = args
-        targets = self._targets(last)
+        outputs = targets(self.blob, last)
 
         def update(position: int, tensor: Tensor) -> None:
             self.values[given[position]] = tensor
@@ -246,9 +210,10 @@ class _Builder:
 
         specs = tuple(
             self._spec(v) if isinstance(v := self.blob.values[t], TensorValue) else None
-            for t in targets
+            for t in outputs
         )
-        call = Call(self.where, specs, self.graph, update, self.prefix)
+        dtypes = tuple(getattr(self.blob.values[i], "dtype", None) for i in given)
+        call = Call(self.where, dtypes, specs, self.graph, update, self.prefix)
         decoded = [self._value(i) for i in given]
         try:
             result = bind(OPERATORS[name], call, decoded)
@@ -259,7 +224,7 @@ class _Builder:
             if text.startswith(self.where):
                 raise
             raise UnsupportedError(f"{self.where}: {text}") from error
-        self._store(targets, specs, result)
+        self._store(outputs, specs, result)
 
     def _store(self, targets: Sequence[int], specs: Sequence[Spec | None], result: Result) -> None:
         """The results become the values of the outputs, if they are what the file says."""

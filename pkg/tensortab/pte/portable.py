@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import FormatError, UnsupportedError
 from ..op import Array
+from .dtypes import cast
 from .portable_convolution import bounded, convolution
 
 Function = Callable[..., Any]
@@ -53,6 +54,11 @@ def _divide(a: Array, b: Any, mode: str | None = None) -> Any:
     return {None: quotient, "trunc": np.trunc(quotient)}[mode]
 
 
+def _cat(tensors: Sequence[Array], dim: int = 0) -> Array:
+    # PyTorch lets a tensor of shape [0] join anything.
+    return np.concatenate([t for t in tensors if t.shape != (0,)] or tensors[:1], dim)
+
+
 def _expand(x: Array, shape: Sequence[int], *_: Any) -> Array:
     lead = len(shape) - x.ndim
     wanted = [x.shape[i - lead] if n == -1 else n for i, n in enumerate(shape)]
@@ -60,7 +66,7 @@ def _expand(x: Array, shape: Sequence[int], *_: Any) -> Array:
 
 
 def _softmax(x: Array, dim: int, *_: Any) -> Array:
-    e = np.exp(x - x.max(dim, keepdims=True))
+    e = np.exp(x - x.max(dim, keepdims=True, initial=-np.inf))
     result: Array = e / e.sum(dim, keepdims=True)
     return result
 
@@ -150,7 +156,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "aten::expand_copy.out": _expand,
     "aten::slice_copy.Tensor_out": _slice,
     "aten::select_copy.int_out": lambda x, dim, index: x.take(index, dim),
-    "aten::cat.out": lambda tensors, dim=0: np.concatenate([t for t in tensors if t.size], dim),
+    "aten::cat.out": _cat,
     "aten::cumsum.out": _cumsum,
     "aten::convolution.out": convolution,
     **dict.fromkeys(("aten::add.out", "aten::add.Scalar_out"), _scaled(np.add)),
@@ -206,10 +212,14 @@ FUNCTIONS: Mapping[str, Function] = {
         f"aten::{name}.{kind}_out": function
         for name, function in {
             "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal,
-            "gt": np.greater, "ge": np.greater_equal, "pow": np.power,
+            "gt": np.greater, "ge": np.greater_equal,
         }.items()
-        for kind in ("Tensor", "Scalar", "Tensor_Scalar", "Tensor_Tensor")
+        for kind in ("Tensor", "Scalar")
     },
+    **dict.fromkeys(
+        ("aten::pow.Tensor_Tensor_out", "aten::pow.Tensor_Scalar_out", "aten::pow.Scalar_out"),
+        np.power,
+    ),
     "aten::where.self_out": np.where,
     "aten::mm.out": np.matmul,
     "aten::bmm.out": np.matmul,
@@ -246,7 +256,7 @@ def run(where: str, name: str, args: Sequence[Any], dtype: str, most: float = ma
             found = np.asarray(FUNCTIONS[name](*args))
             if found.size > most:
                 raise ValueError(f"{found.shape}, more than the {most} elements of the result")
-            return found.astype(dtype, copy=False)
+            return cast(found, dtype)
     except _WRONG as error:
         shapes = [f"{a.dtype}{list(a.shape)}" if isinstance(a, np.ndarray) else a for a in args]
         raise FormatError(f"{where}: {name} of {shapes}: {error}") from error

@@ -1,7 +1,7 @@
 // A model of one's own in the writing view: a folder picked or dropped, how far its loading is, and
 // what is wrong with it. The model that was there stays until the new one stands.
 
-import { number } from "./format.js";
+import { number } from "../format.js";
 
 export function modelPicker(section, engine) {
   const element = (id) => section.querySelector(`#${id}`);

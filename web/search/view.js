@@ -1,8 +1,8 @@
 // The view that ranks lines by meaning: lines and a query in, the ranking out.
 
-import { onFilesDropped } from "./drop.js";
-import { count, number, seconds } from "./format.js";
-import { keeper } from "./kept.js";
+import { onFilesDropped } from "../drop.js";
+import { count, number, seconds } from "../format.js";
+import { keeper } from "../kept.js";
 
 const SHOWN = 100; // results at first, and more at each "show more"
 const LARGEST = 20e6; // bytes of a dropped file; the text area grows slow long before

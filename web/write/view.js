@@ -1,8 +1,8 @@
 // The view that writes: a prompt in, the text after it streaming.
 
-import { filesOf, onFilesDropped } from "./drop.js";
-import { count, number, seconds } from "./format.js";
-import { keeper } from "./kept.js";
+import { filesOf, onFilesDropped } from "../drop.js";
+import { count, number, seconds } from "../format.js";
+import { keeper } from "../kept.js";
 import { modelPicker } from "./picker.js";
 
 const PAUSE = 300; // ms without typing until the prompt is kept

@@ -1,0 +1,77 @@
+// A lane: one model of the worker's and its jobs, of which the newest wins: one that runs asks `stale`
+// between two batches, one that waits is dropped. Lanes do not wait for each other.
+//
+//   new Lane("search", open, {aside: {…}, rank(model, job, stale) {…}})
+//
+// open    async (files, progress) => {model, name}: the Python object, which has facts(), and its name
+// jobs    by type, async (model, job, stale) => answer; those under `aside` run at once, beside
+//         whatever else runs, as async (model, job, lane) => answer
+
+const message = (error) => String(error?.message ?? error);
+
+// What Python answered, as plain JavaScript.
+export const plain = (proxy) => {
+  const value = proxy.toJs({ dict_converter: Object.fromEntries });
+  proxy.destroy();
+  return value;
+};
+// As JSON, so that no proxy has to be destroyed and no lone surrogate gets as far as Python.
+export const asJson = (value) =>
+  JSON.stringify(value, (_, v) => (typeof v === "string" ? v.toWellFormed() : v));
+// Tells how far something is; `head` says whose progress it is.
+export const reporter = (head) => (stage, done, total) => {
+  if (stage !== "tensors") postMessage({ type: "progress", ...head, stage, done, total });
+};
+
+export class Lane {
+  #model = null;
+  #waiting = null;
+  #running = false;
+
+  constructor(model, open, jobs) {
+    Object.assign(this, { model, open, jobs });
+  }
+
+  stale = () => this.#waiting !== null;
+
+  async load(files) {
+    try {
+      const { model, name } = await this.open(files, reporter({ model: this.model }));
+      this.#model = model;
+      this.ready(name);
+    } catch (error) {
+      postMessage({ type: "broken", model: this.model, text: message(error) });
+      return;
+    }
+    await this.pump();
+  }
+
+  // Seconds are since the worker's start: performance.now() counts from there.
+  ready(name, seconds = performance.now() / 1000) {
+    postMessage({ type: "ready", model: this.model, name, seconds, ...plain(this.#model.facts()) });
+  }
+
+  async take(job) {
+    if (job.type in this.jobs.aside) {
+      const answer = await this.jobs.aside[job.type](this.#model, job, this);
+      postMessage({ type: "answer", id: job.id, answer });
+      return;
+    }
+    if (this.#waiting) postMessage({ type: "answer", id: this.#waiting.id, answer: null });
+    this.#waiting = job;
+    await this.pump();
+  }
+
+  async pump() {
+    if (this.#running || !this.#model) return;
+    this.#running = true;
+    while (this.#waiting) {
+      const job = this.#waiting;
+      this.#waiting = null;
+      const work = job.type === "stop" ? null : this.jobs[job.type];
+      const answer = work && (await work(this.#model, job, this.stale));
+      postMessage({ type: "answer", id: job.id, answer });
+    }
+    this.#running = false;
+  }
+}
