@@ -9,12 +9,13 @@ import harness
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"  # transformers makes its checkpoints on the spot
     config.addinivalue_line("markers", "firefox: runs in Firefox (added to whatever uses it)")
+    config.addinivalue_line("markers", "lite: runs in JupyterLite (added to whatever uses it)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "firefox" in getattr(item, "fixturenames", ()):
-            item.add_marker("firefox")
+        for name in {"firefox", "lite"} & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(name)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """Build the notebooks' site: JupyterLite, this package's wheel, the notebooks and their model.
 
-    python lite/build.py dist/lite              as it is published: Pyodide comes from its CDN
-    python lite/build.py dist/lite --offline    with a Pyodide of its own, for no network at all
-    python lite/build.py dist/lite --serve      that, and serves it on 127.0.0.1 (--port)
+    python lite/build_site.py dist/lite              as it is published: Pyodide comes from its CDN
+    python lite/build_site.py dist/lite --offline    with a Pyodide of its own, for no network at all
+    python lite/build_site.py dist/lite --serve      that, and serves it on 127.0.0.1 (--port)
 
 The site is static files; any web server can host them, below any path.
 """
@@ -29,7 +29,7 @@ SETTINGS = ("jupyter_lite_config.json", "jupyter-lite.json", "overrides.json")
 FOLDER = f"vendor/notebook-{hashlib.sha256(KERNEL.read_bytes()).hexdigest()[:8]}"
 COMM = "comm-"
 SQLITE = "sqlite3-1.0.0-py3-none-any.whl"
-NOT_CONTENT = ("*.py", "__pycache__", ".*")
+NOT_CONTENT = ("__pycache__", ".*")
 
 # The kernel is a classic worker, which takes the script and not the module that pages import.
 SCRIPT = parts.Part(
