@@ -1,8 +1,8 @@
 """Build the notebooks' site: JupyterLite, this package's wheel, the notebooks and their model.
 
-    python lite/build_site.py dist/lite              as it is published: Pyodide comes from its CDN
-    python lite/build_site.py dist/lite --offline    with a Pyodide of its own, for no network at all
-    python lite/build_site.py dist/lite --serve      that, and serves it on 127.0.0.1 (--port)
+    python lite/build_site.py OUT              as it is published: Pyodide comes from its CDN
+    python lite/build_site.py OUT --offline    with a Pyodide of its own: no network is needed
+    python lite/build_site.py OUT --serve      that, and serves it on 127.0.0.1 (--port)
 
 The site is static files; any web server can host them, below any path.
 """
@@ -107,6 +107,7 @@ def build(out: Path, *, offline: bool = False) -> None:
         jupyter = [sys.executable, "-m", "jupyterlite_core", "build", "--output-dir"]
         advice = "Its packages: pip install -r lite/requirements.txt."
         system.run([*jupyter, out.resolve()], "jupyter lite build", advice, cwd=stage)
+    shutil.copy2(LITE / "index.html", out)  # in the place of one that only leads to the lab
 
 
 def write_content(folder: Path) -> None:

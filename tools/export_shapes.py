@@ -17,7 +17,7 @@ from executorch.exir import to_edge_transform_and_lower
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "notebooks"))
-from shapes import SHAPES, SIZE, draw  # noqa: E402  # the notebook's own
+from shapes import SHAPES, SIZE, draw  # the notebook's own
 
 
 def batch(size: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:

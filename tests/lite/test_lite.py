@@ -1,4 +1,4 @@
-"""Every notebook in JupyterLite, in headless Chrome, without a network: from the page to its end."""
+"""Every notebook in JupyterLite, in Chrome, without a network: from the page to its end."""
 
 import re
 
