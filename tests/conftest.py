@@ -14,8 +14,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for name in {"firefox", "lite"} & {*getattr(item, "fixturenames", ())}:
-            item.add_marker(name)
+        used = {*getattr(item, "fixturenames", ())}
+        if "firefox" in used:
+            item.add_marker("firefox")
+        if used & {"lite", "lite_served"}:
+            item.add_marker("lite")
 
 
 @pytest.fixture(scope="session")
