@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 
-from conftest import Lite
+from lite_visit import Lite
 from tensortab import chrome
 
 SECONDS = 120  # for a notebook; 25 are usual on two cores
