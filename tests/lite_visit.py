@@ -30,6 +30,9 @@ class Lite:
         await page.goto(self.address)
         await page.locator(f'a[href$="path={notebook}.ipynb"]').click()
         await page.locator(".jp-NotebookPanel .jp-CodeCell").first.wait_for(timeout=60_000)
+        # Whoever runs a cell before the kernel has its name is asked which kernel to take.
+        toolbar = page.locator(".jp-NotebookPanel-toolbar")
+        await toolbar.get_by_text("Python (Pyodide)").wait_for(timeout=60_000)
         return page
 
     async def _answer(self, route: Route) -> None:

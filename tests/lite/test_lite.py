@@ -8,7 +8,7 @@ from playwright.async_api import Page, expect
 from lite_visit import Lite
 from tensortab import chrome
 
-SECONDS = 120  # for a notebook; 25 are usual on two cores
+SECONDS = 240  # for a notebook; 20 are usual on two cores that do nothing else
 
 # What a notebook shows at its end that only a run to its end shows.
 SHOWN = {
