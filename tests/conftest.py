@@ -5,17 +5,21 @@ import pytest
 
 import harness
 
+MARKED = {"firefox": {"firefox"}, "gpu": {"matrices"}, "lite": {"lite", "lite_served"}}
+
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"  # transformers makes its checkpoints on the spot
     config.addinivalue_line("markers", "firefox: runs in Firefox (added to whatever uses it)")
     config.addinivalue_line("markers", "gpu: needs a GPU's matrix units (added likewise)")
+    config.addinivalue_line("markers", "lite: runs in JupyterLite (added likewise)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for fixture, marker in (("firefox", "firefox"), ("matrices", "gpu")):
-            if fixture in getattr(item, "fixturenames", ()):
+        used = {*getattr(item, "fixturenames", ())}
+        for marker, fixtures in MARKED.items():
+            if used & fixtures:
                 item.add_marker(marker)
 
 

@@ -277,3 +277,12 @@ def test_boot_json_names_files_that_are_served(tmp_path, monkeypatch):
 def test_builds_the_same_wheel_twice():
     first, second = wheel.build(), wheel.build()
     assert hashlib.sha256(first).digest() == hashlib.sha256(second).digest()
+
+
+def test_wheel_takes_more_files_along(tmp_path):
+    (tmp_path / "x").write_text("more")
+    archive = zipfile.ZipFile(BytesIO(wheel.build({"tensortab/text/x.mjs": tmp_path / "x"})))
+    info = f"tensortab-{__version__}.dist-info"
+    assert archive.read("tensortab/text/x.mjs") == b"more"
+    assert "tensortab/text/x.mjs,sha256=" in archive.read(f"{info}/RECORD").decode()
+    assert "Requires-Python: >=" in archive.read(f"{info}/METADATA").decode()

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -24,12 +24,13 @@ def name() -> str:
     return f"tensortab-{__version__}-py3-none-any.whl"
 
 
-def build() -> bytes:
-    """The wheel's bytes."""
+def build(also: Mapping[str, Path] | None = None) -> bytes:
+    """The wheel's bytes; `also` are further files by their path in it."""
     info = f"tensortab-{__version__}.dist-info"
-    entries = {path: file.read_bytes() for path, file in _files()}
+    entries = {path: file.read_bytes() for path, file in (*_files(), *(also or {}).items())}
     entries[f"{info}/METADATA"] = (
-        f"Metadata-Version: 2.1\nName: tensortab\nVersion: {__version__}\nRequires-Dist: numpy\n"
+        f"Metadata-Version: 2.1\nName: tensortab\nVersion: {__version__}\n"
+        "Requires-Python: >=3.11\nRequires-Dist: numpy\n"
     ).encode()
     entries[f"{info}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: tensortab\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
