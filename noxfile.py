@@ -67,6 +67,7 @@ TEST_TOOLS = (
     "pytest==9.2.0",
     "hypothesis==6.170.15",
     "safetensors==0.8.0",
+    "ipython==9.18.1",
     "transformers==5.23.0",
 )
 

@@ -8,7 +8,8 @@ from tensortab.assets import PACKAGE
 
 # Each layer may import from those before it; names in one tuple stand beside each other.
 LAYERS = [
-    ("errors", "assets"),
+    ("errors", "assets", "pictured", "words", "notebook"),
+    ("bars",),
     ("kernel", "dim", "target"),
     ("op",),
     ("graph",),
@@ -19,9 +20,11 @@ LAYERS = [
     ("plan", "store", "profile", "quantizer", "widener"),
     ("memory",),
     ("session",),
+    ("eager",),
+    ("eager",),
     ("runtime",),
     ("models", "pte"),
-    ("text",),
+    ("text", "display"),  # display is looked up late by what it draws (pictured.py)
     ("__init__",),
 ]
 FOREIGN = {
@@ -40,6 +43,7 @@ FOREIGN = {
         "guest.py",
     },
     "wgpu": {"device/native.py", "doctor.py"},
+    "IPython": {"notebook.py"},
     "jinja2": {"text/template.py"},
     "torch": set(),
 }

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import click
-from rich.progress import Progress
 
 from tensortab import assets, completion, pte, ranking, server, system, vendor
 from tensortab import chrome as chromium
 from tensortab import doctor as checks
 from tensortab import firefox as gecko
+from tensortab.bars import Progress, Terminal
 from tensortab.browser_run import Page
 from tensortab.errors import SetupError, TensortabError
 from tensortab.screen import Screen, write
@@ -106,27 +106,21 @@ def embed(file: TextIO, query: str, top: int, model: str, native: bool) -> None:
     if not lines:
         raise click.ClickException(f"{file.name} has no lines")
     job = {"query": query, "lines": lines, "top": top}
-    with Progress(console=system.console, transient=True) as progress:
-        bar = progress.add_task("starting", total=None)
-
-        def update(stage: str, done: int, total: int) -> None:
-            if stage != "tensors":  # the bytes, told right after, say more
-                progress.update(bar, description=stage, completed=done, total=total)
-
+    with Terminal(system.console) as bar:
         work = _rank_natively if native else _rank_in_page
-        found = drive(work(model, job, update))
+        found = drive(work(model, job, bar))
     for score, line in found:
         click.echo(f"{score:.3f}  {line}")
 
 
 async def _rank_natively(
-    model: str, job: dict[str, Any], progress: ranking.Progress
+    model: str, job: dict[str, Any], progress: Progress
 ) -> list[tuple[float, str]]:
     return await ranking.rank(str(vendor.model(model)), progress=progress, **job)
 
 
 async def _rank_in_page(
-    model: str, job: dict[str, Any], progress: ranking.Progress
+    model: str, job: dict[str, Any], progress: Progress
 ) -> list[tuple[float, str]]:
     def output(stream: str, data: bytes) -> None:
         if stream == "stderr":

@@ -19,6 +19,7 @@ from .errors import ShapeError
 from .graph import Graph
 from .kernel import UNIFORM_ALIGNMENT, Kernel
 from .op import Dispatch, Grid, Spec, Tensor, buffer_of, overwritten
+from .pictured import html
 from .target import Target
 
 Role = Literal["input", "constant", "state", "scalar", "output", "work"]
@@ -108,6 +109,8 @@ class Plan:
                 *rows,
             ]
         )
+
+    _repr_html_ = html
 
 
 def plan(graph: Graph, target: Target) -> Plan:

@@ -4,9 +4,9 @@ import sys
 from typing import Any, Self
 
 import click
-from rich.progress import Progress
 
 from tensortab import system
+from tensortab.bars import Terminal
 
 
 def write(stream: str, data: bytes) -> None:
@@ -22,28 +22,25 @@ class Screen:
     def __init__(self, prompt: str) -> None:
         """`prompt` is shown before the text."""
         self._prompt = prompt
-        shown = system.console.is_terminal
-        self._progress = Progress(console=system.console, transient=True, disable=not shown)
-        self._bar = self._progress.add_task("starting", total=None)
+        self._bar = Terminal(system.console)
         self._begun = False
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self._bar.__exit__()
         if self._begun:
             click.echo()
 
     def tell(self, kind: str, value: Any) -> None:
         """("progress", [stage, done, total]) or ("text", piece)."""
         if kind == "progress":
-            stage, done, total = value
-            self._progress.update(self._bar, description=stage, completed=done, total=total)
+            self._bar(*value)
             return
         if not self._begun:
             self._begun = True
-            self._progress.stop()
+            self._bar.__exit__()
             value = self._prompt + value
         write("stdout", value.encode())

@@ -8,6 +8,7 @@ import pytest
 import harness
 from tensortab import kernel
 from tensortab.errors import KernelError
+from tensortab.kernel import Kernel
 
 COMPILE = """
 import pickle
@@ -41,7 +42,7 @@ def test_every_file_compiles_in_naga_and_tint(native: harness.Native, chrome: ha
 def test_a_broken_file_is_refused(native: harness.Native, name: str) -> None:
     """What the test above relies on: the compiler does look."""
     loaded = kernel.load(name)
-    broken = kernel.parse(name, loaded.source.replace("fn main(", "fn main(oops "))
+    broken = Kernel.from_source(name, loaded.source.replace("fn main(", "fn main(oops "))
     assert native.device.backend
     with pytest.raises(KernelError, match=rf"wgsl/{name}\.wgsl"):
         asyncio.run(native.device.backend.compile([broken]))

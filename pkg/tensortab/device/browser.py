@@ -159,14 +159,15 @@ class BrowserBackend:
             raise KernelError(
                 f"{kernel.name}.wgsl needs {sorted(missing)}, which {self.target} lacks"
             )
+        # The scope keeps an error from the device's faults: getCompilationInfo has its place.
+        self.gpu.pushErrorScope("validation")
         module = self.gpu.createShaderModule(_object({"code": kernel.source, "label": kernel.name}))
+        self.gpu.popErrorScope()
         # Deprecated forms are warnings; only errors stop a kernel.
         for m in (await self._guard(module.getCompilationInfo())).messages:
             if m.type == "error":
-                raise KernelError(
-                    f"wgsl/{kernel.name}.wgsl:{m.lineNum}:{m.linePos}: {m.message}"
-                    f" (knobs {dict(kernel.knobs)})"
-                )
+                text = f"{m.message}\n{kernel.excerpt(m.lineNum, m.linePos)}"
+                raise kernel.refused(text, f"{m.lineNum}:{m.linePos}")
         # An explicit layout: `auto` would drop the bindings a specialisation leaves unused.
         entries = [
             {"binding": i, "visibility": _COMPUTE, "buffer": {"type": _TYPES[access]}}
@@ -179,7 +180,7 @@ class BrowserBackend:
         try:
             return await self.gpu.createComputePipelineAsync(_object(wanted))
         except JsException as e:
-            raise KernelError(f"wgsl/{kernel.name}.wgsl with {dict(kernel.knobs)}: {e}") from e
+            raise kernel.refused(str(e)) from e
 
     async def record(
         self,

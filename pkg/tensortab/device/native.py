@@ -114,11 +114,8 @@ class NativeBackend:
                 },
             )
         except wgpu.GPUError as e:
-            place = re.search(r"wgsl:(\d+:\d+)", e.message)
-            raise KernelError(
-                f"wgsl/{kernel.name}.wgsl:{place[1] if place else ''} with {dict(kernel.knobs)}:"
-                f"\n{e.message}"
-            ) from e
+            place = re.search(r"┌─ .*?:(\d+:\d+)", e.message)
+            raise kernel.refused(e.message, place[1] if place else "") from e
 
     async def record(
         self,

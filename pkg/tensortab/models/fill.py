@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..bars import Progress
 from ..device import Backend, on_host
 from ..errors import FormatError, UnsupportedError
 from ..op import Spec
@@ -29,10 +30,6 @@ from ..weights.safetensors import Entry
 from ..weights.source import forget, release
 from ..widener import Widener, widened
 from .checkpoint import Weight, Weights
-
-# Called with a stage, what is done and the total: "weights" in bytes read, "tensors" in tensors,
-# and whatever a caller counts else.
-Progress = Callable[[str, int, int], None]
 
 PIECE = 8 << 20  # bytes of a read
 _AHEAD = 16 << 20  # bytes of reads on their way

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..dim import Dim, ceildiv, lower, upper
 from ..errors import ShapeError
-from ..op import Array, Dispatch, Op, Spec, Tensor
+from ..op import Array, Composite, Dispatch, Op, Spec, Tensor
 from ..target import Target
 from .layout import Shape, contiguous
 from .permute import reshape
@@ -59,6 +59,7 @@ def axis_of(op: str, x: Tensor, axis: int) -> int:
     return axis % rank
 
 
+@Composite
 def expand(x: Tensor, shape: Shape) -> Tensor:
     """Repeat dimensions of 1 up to `shape`, which may have more dimensions in front."""
     lead = len(shape) - len(x.shape)
@@ -70,6 +71,7 @@ def expand(x: Tensor, shape: Shape) -> Tensor:
     return as_strided(x, tuple(shape), strides)
 
 
+@Composite
 def flip(x: Tensor, axes: Iterable[int]) -> Tensor:
     """Read the dimensions `axes` from their ends."""
     turned = {axis_of("flip", x, a) for a in axes}
@@ -81,6 +83,7 @@ def flip(x: Tensor, axes: Iterable[int]) -> Tensor:
     return as_strided(x, x.shape, walk, offset)
 
 
+@Composite
 def repeat(x: Tensor, times: tuple[int, ...]) -> Tensor:
     """Lay x beside itself; more numbers than dimensions mean new ones in front."""
     lead = len(times) - len(x.shape)
@@ -98,6 +101,7 @@ def repeat(x: Tensor, times: tuple[int, ...]) -> Tensor:
     return _renamed(y, sizes)
 
 
+@Composite
 def slice(  # noqa: A001  # PyTorch's name
     x: Tensor, axis: int, start: Dim = 0, end: Dim | None = None, step: int = 1
 ) -> Tensor:

@@ -21,7 +21,7 @@ from functools import partial
 import numpy as np
 
 from ..errors import ShapeError
-from ..op import Array, Dispatch, Op, Spec, Tensor
+from ..op import Array, Composite, Dispatch, Op, Spec, Tensor
 from ..target import Target
 from .elementwise import DTYPES, single, unary_lower
 
@@ -103,6 +103,7 @@ def _clamp_lower(
 clamp = Op("clamp", _clamp_shape, _clamp_reference, _clamp_lower)
 
 
+@Composite
 def relu(x: Tensor) -> Tensor:
     """max(x, 0)."""
     return clamp(x, 0.0)

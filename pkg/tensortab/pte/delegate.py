@@ -6,7 +6,7 @@ and the tokens after it are two plans over one set of weights and one cache.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,8 +73,10 @@ class Delegate:
         live = session.store.values
         return tuple(found[o] if isinstance(o, str) else value(o, live) for o in built.outputs)
 
-    async def session(self, host: Host, sizes: Sizes) -> tuple[Built, Session]:
-        """The delegate compiled for inputs of these sizes."""
+    async def session(
+        self, host: Host, sizes: Sizes, filled: Callable[[int], None] | None = None
+    ) -> tuple[Built, Session]:
+        """The delegate compiled for inputs of these sizes; `filled` is told bytes of constants."""
         if sizes in self.sessions:
             self.sessions[sizes] = self.sessions.pop(sizes)  # the latest is last
             return self.sessions[sizes]
@@ -84,10 +86,14 @@ class Delegate:
         except ShapeError as error:  # as of what is read after it was overwritten
             raise FormatError(f"{self.name}: {error}") from error
         host.anchor = session
+        done = 0
         for name, filling in built.constants.items():
             held = session.store.held[name]
             if held.filled < held.spec.nbytes:
                 await _fill(host.source, session, name, filling)
+            done += filling.place.end - filling.place.start
+            if filled:
+                filled(done)
         if not self.sessions:
             await _restore(host.source, built, session)
         self.sessions[sizes] = built, session

@@ -38,7 +38,7 @@ def _method(name: str, method: Method, delegates: Sequence[blob.Blob | None]) ->
     yield f"method {name}"
     for what, indices in (("input", method.inputs), ("output", method.outputs)):
         for position, index in enumerate(indices):
-            yield f"  {what} {position}: {_value(method.values[index])}"
+            yield f"  {what} {position}: {value_text(method.values[index])}"
     for number, (part, graph) in enumerate(zip(method.delegates, delegates, strict=True)):
         if graph is None:
             yield f"  delegate {number}: {part.id}  (not implemented)"
@@ -57,7 +57,8 @@ def _counted(found: Counter[str], known: Container[str]) -> Iterator[str]:
         yield f"    {count:5} {name}{'' if name in known else '  (not implemented)'}"
 
 
-def _value(value: Value) -> str:
+def value_text(value: Value) -> str:
+    """A value of a plan in words: dtype and shape, or the value itself."""
     if isinstance(value, TensorValue):
         sizes = (f"≤ {n}" if value.dynamic and n > 1 else str(n) for n in value.shape)
         return f"{value.dtype}[{', '.join(sizes)}]"

@@ -8,15 +8,18 @@ Arrays come and go in the method's order, dtypes and live shapes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..bars import Progress, told
 from ..errors import FormatError, ShapeError, UnsupportedError
 from ..op import Array
+from ..pictured import html
 from ..profile import Profile, Row
 from ..runtime import Device
 from ..weights import Source, open_source
@@ -56,6 +59,8 @@ class Module:
         """Methods, delegates, operators and how often, and what runs on numpy."""
         blobs = {n: [d.blob for d in m.delegates] for n, m in self.methods.items()}
         return describe(self.program, blobs)
+
+    _repr_html_ = html
 
     async def reset(self) -> None:
         """Put every buffer that outlives a call back to what the file says."""
@@ -173,8 +178,16 @@ class Method:
         return value
 
 
-async def load_pte(address: Address | Source, *, device: Device | None = None) -> Module:
+async def load_pte(
+    address: Address | Source,
+    *,
+    device: Device | None = None,
+    progress: Progress | bool | None = None,
+) -> Module:
     """Load an ExecuTorch program: a path, a URL or bytes, on the best device unless one is given.
+
+    `progress` is called with "weights", the bytes of constants on the device, and how many there
+    are; True shows a bar (bars.py), None does so in a notebook.
 
     Constants go from the file to the device in pieces: now, or where sizes are live with the first
     call, which is compiled for the sizes it has. Raises FormatError for a malformed file,
@@ -189,11 +202,31 @@ async def load_pte(address: Address | Source, *, device: Device | None = None) -
         constants = await _constants(made.source, method)
         where = f"{made.source.name}: {name}"
         methods[name] = Method(where, host, method, checked[name], constants)
-        if not any(isinstance(v, TensorValue) and v.dynamic for v in method.values):
-            for delegate in checked[name]:
-                if delegate.bounds is not None:
-                    await delegate.session(host, delegate.bounds)
+    with told(progress) as tell:
+        await _prepare(host, methods.values(), tell)
     return Module(made, host, methods)
+
+
+async def _prepare(host: Host, methods: Iterable[Method], tell: Progress | None) -> None:
+    """Compile and fill the delegates whose sizes are known."""
+    fixed = [
+        (delegate, delegate.bounds)
+        for method in methods
+        if not any(isinstance(v, TensorValue) and v.dynamic for v in method.plan.values)
+        for delegate in method.delegates
+        if delegate.bounds is not None
+    ]
+    total, done = sum(blob.sizes(delegate.blob.values) for delegate, _ in fixed), 0
+    for delegate, bounds in fixed:
+        await delegate.session(host, bounds, tell and partial(_tell, tell, done, total))
+        done += blob.sizes(delegate.blob.values)
+        if tell and total:
+            tell("weights", done, total)
+
+
+def _tell(tell: Progress, before: int, total: int, done: int) -> None:
+    """What one delegate has, as a part of all."""
+    tell("weights", before + done, total)
 
 
 async def check(made: schema.Program, method: schema.Method) -> list[Delegate]:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ..bars import Progress
 from ..dim import Sym
 from ..models import bert
-from ..models.fill import Progress
 from ..models.sessions import open_sessions
 from ..op import Array
 from ..quant.recipe import Recipe

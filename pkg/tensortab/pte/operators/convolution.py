@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ...op import Tensor
-from ...ops import convolution
+from ...ops.convolution import convolution
 from ..registry import Call, operator
 
 Ints = tuple[int, ...]
