@@ -4,11 +4,12 @@
 
 import { Engine } from "./engine.js";
 import { number, seconds } from "./format.js";
+import { inside } from "./inside/view.js";
 import { programs } from "./programs/view.js";
 import { search } from "./search/view.js";
 import { write } from "./write/view.js";
 
-const VIEWS = { write, search, programs };
+const VIEWS = { write, search, programs, inside };
 const engine = new Engine(Object.keys(VIEWS));
 const shown = () => (location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "write");
 engine.need(shown()); // before anything else is done: Python takes longest
