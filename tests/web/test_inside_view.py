@@ -16,6 +16,17 @@ EXAMPLES = sorted((assets.WEB / "inside" / "examples").glob("*.py"))
 HOSTILE = b"<img/>x"  # as long as "forward"
 MARKUP = '<img src="x" onerror="document.title = 1"><script>1</script>'
 
+UNFOLD = """async () => {
+  const { made, unfolding } = await import("/dom.js");
+  const body = made("div");
+  const more = unfolding(body, 250, (i) => made("p", "", String(i)));
+  const seen = [body.children.length, more.textContent];
+  more.click();
+  seen.push(body.children.length, more.textContent);
+  more.click();
+  return [...seen, body.children.length, more.hidden];
+}"""
+
 
 @pytest.fixture(scope="module")
 def ready(loop: harness.Loop, chrome: harness.Tab, profile: BrowserContext) -> Iterator[Visit]:
@@ -151,9 +162,9 @@ def test_a_cell_runs_and_shows_its_last_value(ready: Visit) -> None:
         ("y = 1\nif y\n", "SyntaxError", 2),
         ("def f():\n    raise ValueError('deep')\n\nawait device.call(f)", "deep", 2),
         (
-            "g = tt.Graph()\nx = g.input('x', (2, 3))\ntt.ops.linear(x, x, x)",
-            "ShapeError: linear",
-            3,
+            "x, w = map(tt.Graph().input, 'xw', [(2, 3), (4, 5)])\ntt.ops.linear(x, w)",
+            "ShapeError",
+            2,
         ),
     ],
 )
@@ -220,6 +231,11 @@ def test_a_program_is_looked_into(ready: Visit) -> None:
     ready.do(ready.page.click("#time"))
     ready.expect("#times svg").to_have_count(2)
     assert ready.do(ready.page.locator("#inside img, #inside b").count()) == 0
+
+
+def test_many_rows_are_unfolded_by_hundreds(ready: Visit) -> None:
+    counts = ready.do(ready.page.evaluate(UNFOLD))
+    assert counts == [100, "Show 100 more of 150", 200, "Show 50 more of 50", 250, True]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -20,7 +20,7 @@ from tensortab.plan import Plan
 from tensortab.profile import Profile
 from tensortab.session import Session
 from tensortab.text.generator import Generator
-from tensortab.words import count, listed, size
+from tensortab.words import count, listed, size, time
 
 BEST = 8  # tokens that may follow
 _SENTENCES = ["The ferry stops when the harbour freezes.", "Plants turn sunlight into sugar."]
@@ -90,13 +90,12 @@ class Inside:
 
 
 def told(report: Profile) -> dict[str, Any]:
-    """A profile as pictures, a summary, and each dispatch by its number."""
+    """A profile as pictures, and a summary."""
     return {
         "bars": display.profile_bars(report),
         "timeline": display.profile_timeline(report),
         "summary": f"{count(len(report.rows), 'dispatch', 'dispatches')},"
-        f" {report.total_ns / 1e6:.3g} ms on the GPU",
-        "tsv": report.tsv(),
+        f" {time(report.total_ns)} on the GPU",
     }
 
 

@@ -83,13 +83,7 @@ async def read(model: Generator, text: str) -> Reading:
         model.held = []  # should this break off, the caches hold nothing
         found = await _fed(session, ids, model.scorer.rows)
         layers = [
-            Layer(
-                found[f"queries {i}"],
-                await _keys(session, buffer_of(t.args[1]).name, len(ids)),
-                t.args[0].shape[-1] ** -0.5 if (scale := t.kwargs.get("scale")) is None else scale,
-                t.kwargs.get("window"),
-            )
-            for i, t in enumerate(attends)
+            await _layer(session, attend, found[f"queries {i}"]) for i, attend in enumerate(attends)
         ]
     finally:
         session.destroy()
@@ -121,10 +115,16 @@ async def _fed(session: Session, ids: Sequence[int], rows: int) -> dict[str, Arr
     session.truncate(pos=0)
     parts = [await session.run(ids=[ids[at : at + rows]]) for at in range(0, len(ids), rows)]
     return {
-        name: np.concatenate([p[name].reshape(-1, *p[name].shape[-1 - (name != "logits") :])
-                              for p in parts])
+        name: np.concatenate([p[name] if name == "logits" else p[name][0] for p in parts])
         for name in parts[0]
-    }  # fmt: skip
+    }
+
+
+async def _layer(session: Session, attend: Tensor, queries: Array) -> Layer:
+    """What an attention op weighs."""
+    keys = await _keys(session, buffer_of(attend.args[1]).name, len(queries))
+    scale, window = attend.kwargs["scale"], attend.kwargs["window"]
+    return Layer(queries, keys, queries.shape[-1] ** -0.5 if scale is None else scale, window)
 
 
 async def _keys(session: Session, name: str, count: int) -> Array:
