@@ -72,7 +72,8 @@ export function programs(section, engine) {
     const delegates = choice(named, "0", (index) => draw(Number(index)));
     delegates.id = "delegates";
     element("delegates").replaceWith(delegates);
-    element("delegate-row").hidden = !named.length;
+    element("graph-heading").hidden = !named.length;
+    element("delegate-row").hidden = named.length < 2;
     drawing.replaceChildren();
     outputs.replaceChildren();
     summary.textContent = "";
