@@ -1,6 +1,7 @@
 """Pictures and tables: well-formed, harmless whatever the names, and right."""
 
 import dataclasses
+import pickle
 import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
@@ -139,6 +140,14 @@ def test_equal_layers_are_folded() -> None:
     }  # fmt: skip
 
 
+def test_what_is_empty_has_a_picture() -> None:
+    parsed(display.html(tt.Graph()))
+    g = tt.Graph()
+    g.output("y", g.input("x", (3,)))
+    assert boxes(parsed(display.html(g))) == ["input 'x': float32[3]", "output 'y': float32[3]"]
+    assert "0 dispatches" in said(parsed(display.html(planned(g))))
+
+
 def test_what_is_long_is_cut() -> None:
     g = tt.Graph()
     y = g.input("x", (8,))
@@ -275,3 +284,34 @@ def test_a_program_shows_its_methods_and_graphs(loop: harness.Loop, native: harn
     assert "max_pool2d" in texts["convnet"]
     assert re.search(r"input 0 float32\[1, ≤ 12, ≤ 32\]", texts["live_mlp"])
     assert "aten::cumsum" in texts["mixed_portable_cumsum"]
+
+
+def test_a_strict_page_takes_the_pictures(loop: harness.Loop, chrome: harness.Tab) -> None:
+    """And a tab draws what this machine draws."""
+    things = [network(3), planned(network(3)), profile(planned(network(3))), compared()]
+    html = [display.html(thing) for thing in things]
+    source = """
+import pickle
+from tensortab import display
+
+async def main(things):
+    return pickle.dumps([display.html(thing) for thing in pickle.loads(things)])
+"""
+    assert pickle.loads(chrome.call(source, pickle.dumps(things))) == html
+    complaints = []
+
+    async def show() -> int:
+        page = await chrome.page.browser.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        await page.set_content(
+            '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'">'
+        )
+        # As a page does, rather than with a document: there it is that a style would be refused.
+        await page.evaluate("html => { document.body.innerHTML = html }", "".join(html))
+        wide = await page.evaluate("document.querySelectorAll('svg rect').length")
+        await page.evaluate("document.body.setAttribute('style', 'color: red')")
+        await page.close()
+        return wide
+
+    assert loop.run(show()) > 20
+    assert len(complaints) == 1, complaints  # the last one: the policy is in force

@@ -9,15 +9,13 @@ delegates; and tiny Llamas and Qwen3s (weights drawn at random) in float32, 4 bi
 """
 
 import copy
-import io
 import json
-import lzma
 import sys
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import archive
 import numpy as np
 import torch
 from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
@@ -216,14 +214,7 @@ def main(target: str) -> None:
         for name, model in MODELS.items():
             add(name, *language_model(*model))
     files = {"manifest.json": json.dumps({"cases": cases}).encode(), **files}
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    packed = lzma.compress(buffer.getvalue(), preset=9 | lzma.PRESET_EXTREME)
-    Path(target).write_bytes(packed)
+    archive.write(Path(target), files)
 
 
 if __name__ == "__main__":

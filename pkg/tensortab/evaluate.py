@@ -17,8 +17,11 @@ from .op import Array, Tensor, buffer_of, overwritten
 def compute(tensor: Tensor, values: dict[int, Array], env: Env) -> Array:
     """Run one op's reference on the arrays of its operands, symbolic attributes made ints.
 
-    The new contents of what the op updates replace the old ones in `values`.
+    The new contents of what the op updates replace the old ones in `values`. A result without
+    elements takes no computing; numpy, say, reshapes nothing to sizes with a −1.
     """
+    if 0 in (shape := tensor.spec.at(env)) and not overwritten(tensor):
+        return np.zeros(shape, tensor.dtype)
 
     def concrete(a: Any) -> Any:
         if isinstance(a, Tensor):

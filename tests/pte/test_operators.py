@@ -191,7 +191,7 @@ def test_a_value_is_computed_once(both: Evaluated) -> None:
 X = normal(2, 3, 4)
 WHOLE = np.arange(-6, 6, dtype=np.int32).reshape(3, 4)
 LAYOUT = [None] * 4
-A, B = normal(3, 5), normal(5, 4)
+A, B, SQUARE = normal(3, 5), normal(5, 4), normal(2, 4, 4)
 PLAIN: list[tuple[str, list[Any], torch.Tensor]] = [
     ("aten._to_copy.default", [X, *LAYOUT, False, None], torch.from_numpy(X).int()),
     ("aten.alias_copy.default", [X], torch.from_numpy(X)),
@@ -199,6 +199,8 @@ PLAIN: list[tuple[str, list[Any], torch.Tensor]] = [
     ("aten.permute.default", [X, (2, 0, -2)], torch.from_numpy(X).permute(2, 0, 1)),
     ("aten.mean.dim", [X, (0, -1), True, None], torch.from_numpy(X).mean((0, 2), True)),
     ("aten.mm.default", [A, B], torch.from_numpy(A) @ torch.from_numpy(B)),
+    ("aten.bmm.default", [X, SQUARE], torch.from_numpy(X) @ torch.from_numpy(SQUARE)),
+    ("aten.logical_not.default", [X > 0], torch.from_numpy(X <= 0)),
     ("aten.ne.Tensor", [WHOLE, WHOLE[:1]], torch.from_numpy(WHOLE[:1] != WHOLE)),
     ("aten.ne.Scalar", [WHOLE, 3], torch.from_numpy(WHOLE != 3)),
     ("aten.ge.Scalar", [WHOLE, -1.5], torch.from_numpy(WHOLE >= -1.5)),

@@ -35,6 +35,7 @@ from . import (
     Span,
     allocated,
     check_size,
+    flat,
     round_up,
     split_reads,
 )
@@ -138,7 +139,7 @@ class BrowserBackend:
                 raise DeviceError(f"{what}: the GPU is out of memory ({error.message})")
 
     def write(self, buffer: Buffer, data: Bytes, offset: int = 0) -> None:
-        foreign = data if isinstance(data, JsProxy) else to_js(memoryview(data).cast("B"))
+        foreign = data if isinstance(data, JsProxy) else to_js(flat(data))
         self.js.write(self.gpu, buffer, offset, foreign)
 
     async def read(self, buffer: Buffer, nbytes: int, offset: int = 0) -> bytes:

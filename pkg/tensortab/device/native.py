@@ -25,6 +25,7 @@ from . import (
     Span,
     allocated,
     check_size,
+    flat,
     round_up,
     split_reads,
 )
@@ -73,13 +74,15 @@ class NativeBackend:
             raise DeviceError(f"{label or 'a buffer'} of {nbytes} bytes: {e.message}") from e
 
     def write(self, buffer: Buffer, data: Bytes, offset: int = 0) -> None:
-        self.gpu.queue.write_buffer(buffer, offset, _padded(data))
+        _write(self.gpu, buffer, offset, data)
 
     async def read(self, buffer: Buffer, nbytes: int, offset: int = 0) -> bytes:
         data = self.gpu.queue.read_buffer(buffer, offset, round_up(nbytes, 4))
         return bytes(data[:nbytes])
 
     def copy(self, source: Buffer | None, target: Buffer, nbytes: int) -> None:
+        if not nbytes:  # which wgpu-py refuses
+            return
         encoder = self.gpu.create_command_encoder()
         if source is None:
             encoder.clear_buffer(target, 0, round_up(nbytes, 4))
@@ -206,7 +209,7 @@ class NativeRecording:
 
     def _apply(self, run: Run) -> None:
         for w in run.writes:
-            self._gpu.queue.write_buffer(self._buffers[w.slot], w.offset, _padded(w.data))
+            _write(self._gpu, self._buffers[w.slot], w.offset, w.data)
         for i, grid in run.grids:
             self._grids[i] = grid
 
@@ -287,10 +290,12 @@ class _Readback:
         return data
 
 
-def _padded(data: Bytes) -> bytes | memoryview:
-    """The data in whole 4-byte words, as queue.write_buffer wants them."""
-    view = memoryview(data).cast("B")
-    return view if view.nbytes % 4 == 0 else bytes(view) + bytes(-view.nbytes % 4)
+def _write(gpu: Any, buffer: Buffer, offset: int, data: Bytes) -> None:
+    """Queue a write of whole 4-byte words; wgpu-py refuses one of no bytes."""
+    raw = flat(data)
+    if raw.nbytes:
+        whole = raw if raw.nbytes % 4 == 0 else bytes(raw) + bytes(-raw.nbytes % 4)
+        gpu.queue.write_buffer(buffer, offset, whole)
 
 
 def _machine() -> int | None:

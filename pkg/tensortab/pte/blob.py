@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from ..errors import FormatError, UnsupportedError
 from ..weights import Source
-from .flat import Buffer, Table
+from .flat import Buffer, Table, load
 from .schema import Place, Program
 
 BACKEND = "VulkanBackend"  # the id of delegates that have such a blob
@@ -100,7 +100,7 @@ async def read(program: Program, place: Place) -> Blob:
             f" at {data}, in a blob of {size} bytes"
         )
     first = place.start + start
-    buffer = Buffer(bytes(await source.read(first, first + length)), name, first)
+    buffer = await load(source, first, first + length)
     return _Reader(program, buffer, Place(place.start + data, place.end), source).blob()
 
 
@@ -188,6 +188,6 @@ class _Reader:
 
 
 def sizes(values: Sequence[Value]) -> int:
-    """Bytes of all constants."""
-    places = (v.constant for v in values if isinstance(v, TensorValue) and v.constant)
+    """Bytes of all constants, those of several values once."""
+    places = {v.constant for v in values if isinstance(v, TensorValue) and v.constant}
     return sum(p.end - p.start for p in places)

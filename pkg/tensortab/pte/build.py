@@ -70,6 +70,18 @@ def check_operators(name: str, blob: Blob) -> None:
         )
 
 
+def mutable(blob: Blob) -> frozenset[int]:
+    """The values that operators write in place."""
+    written = [
+        (call.args, position)
+        for call in blob.calls
+        if call.name in OPERATORS
+        for position in OPERATORS[call.name].mutates
+    ]
+    # A call of too few arguments is refused where it is built.
+    return frozenset(args[position] for args, position in written if position < len(args))
+
+
 def build(name: str, prefix: str, blob: Blob, sizes: Sizes) -> Built:
     """The graph for inputs of these sizes; `prefix` keeps its states' names its own."""
     check_operators(name, blob)
@@ -95,7 +107,7 @@ class _Builder:
 
     def build(self, sizes: Sizes) -> Built:
         inputs = tuple(self._input(i, size) for i, size in enumerate(sizes))
-        self.mutable = self._mutable()
+        self.mutable = mutable(self.blob)
         for number, call in enumerate(self.blob.calls):
             self.where = f"{self.name}: at byte {call.at}: call {number}, {call.name}"
             if not call.args:
@@ -133,17 +145,6 @@ class _Builder:
             return live
         self.graph.output(f"out{number}", self._tensor(index))
         return f"out{number}"
-
-    def _mutable(self) -> frozenset[int]:
-        """The values that operators write in place."""
-        found: set[int] = set()
-        for call in self.blob.calls:
-            entry = OPERATORS.get(call.name)
-            for position in entry.mutates if entry else ():
-                if position >= len(call.args):
-                    raise FormatError(f"{self.name}: {call.name} has {len(call.args)} arguments")
-                found.add(call.args[position])
-        return frozenset(found)
 
     def _spec(self, value: TensorValue) -> Spec:
         spec = Spec(value.shape, INSIDE.get(value.dtype, value.dtype))
@@ -229,7 +230,8 @@ class _Builder:
             self._spec(v) if isinstance(v := self.blob.values[t], TensorValue) else None
             for t in targets
         )
-        call = Call(self.where, specs, self.graph, update, self.prefix)
+        dtypes = tuple(getattr(self.blob.values[i], "dtype", None) for i in given)
+        call = Call(self.where, dtypes, specs, self.graph, update, self.prefix)
         decoded = [self._value(i) for i in given]
         try:
             result = bind(OPERATORS[name], call, decoded)

@@ -8,6 +8,7 @@ Arrays come and go in the method's order, dtypes and live shapes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,9 +25,9 @@ from ..profile import Profile, Row
 from ..runtime import Device
 from ..weights import Source, open_source
 from ..weights.source import Address
-from . import blob, portable, program, schema
-from .build import Filling, build, check_operators
-from .delegate import Delegate, Host, converted
+from . import blob, dtypes, portable, program, schema
+from .build import build, check_operators
+from .delegate import Delegate, Host
 from .describe import describe
 from .schema import DelegateCall, KernelCall, ListValue, MoveCall, TensorValue
 
@@ -134,7 +135,7 @@ class Method:
                 return type(value)(given)  # type: ignore[arg-type]
             raise UnsupportedError(f"{who} is {value!r}, expected a tensor or a number")
         array = np.asarray(given)
-        if not np.can_cast(array.dtype, value.dtype, "same_kind"):
+        if not np.can_cast(array.dtype, dtypes.host(value.dtype), "same_kind"):
             raise ShapeError(f"{who} is {array.dtype}, expected {value.dtype}")
         fits = array.ndim == len(value.shape) and all(
             n <= m if value.dynamic else n == m
@@ -145,7 +146,7 @@ class Method:
             raise ShapeError(
                 f"{who} has shape {list(array.shape)}, expected {list(value.shape)}{most}"
             )
-        return array.astype(value.dtype, copy=False)
+        return dtypes.cast(array, value.dtype)
 
     def _kernel(self, name: str, args: tuple[int, ...], values: Mapping[int, Any]) -> Array:
         """An operator outside of delegates; its result is the last argument, given twice."""
@@ -169,7 +170,7 @@ class Method:
         return values[index]
 
     def _cast(self, index: int, array: Array) -> Array:
-        return array.astype(self._tensor(index).dtype, copy=False)
+        return dtypes.cast(array, self._tensor(index).dtype)
 
     def _tensor(self, index: int) -> TensorValue:
         value = self.plan.values[index]
@@ -195,16 +196,21 @@ async def load_pte(
     compiled.
     """
     made = await program.read(open_source(address))
-    checked = {name: await check(made, method) for name, method in made.methods.items()}
+    checked = {name: await check(made, plan) for name, plan in made.methods.items()}
     host = Host(device or await Device.open(), made.source)
     methods = {}
-    for name, method in made.methods.items():
-        constants = await _constants(made.source, method)
+    for name, plan in made.methods.items():
+        constants = await _constants(made.source, plan)
         where = f"{made.source.name}: {name}"
-        methods[name] = Method(where, host, method, checked[name], constants)
-    with told(progress) as tell:
-        await _prepare(host, methods.values(), tell)
-    return Module(made, host, methods)
+        methods[name] = Method(where, host, plan, checked[name], constants)
+    loaded = Module(made, host, methods)
+    try:
+        with told(progress) as tell:
+            await _prepare(host, methods.values(), tell)
+    except BaseException:  # whatever stopped it, its buffers go
+        loaded.close()
+        raise
+    return loaded
 
 
 async def _prepare(host: Host, methods: Iterable[Method], tell: Progress | None) -> None:
@@ -265,15 +271,13 @@ async def _constants(source: Source, method: schema.Method) -> dict[int, Array]:
     found = {}
     for index, value in enumerate(method.values):
         if isinstance(value, TensorValue) and value.constant:
-            if value.dtype == "bfloat16":
-                raise UnsupportedError(f"{source.name}: {method.name}: a constant of bfloat16")
-            size = int(np.prod(value.shape, dtype=object)) * np.dtype(value.dtype).itemsize
+            size = math.prod(value.shape) * dtypes.width(value.dtype)
             start, end = value.constant.start, value.constant.end
             if size > end - start:
                 raise FormatError(
                     f"{source.name}: at byte {start}: {end - start} bytes for a constant"
                     f" {value.dtype}{list(value.shape)}, expected {size}"
                 )
-            filling = Filling(value.constant, value.dtype)
-            found[index] = await converted(source, filling, value.shape, value.dtype)
+            raw = await source.read(start, start + size)
+            found[index] = dtypes.decode(raw, value.dtype, value.shape)
     return found

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import FormatError, UnsupportedError
 from ..op import Array
+from .dtypes import cast
 
 Function = Callable[..., Any]
 
@@ -47,6 +48,11 @@ def _divide(a: Array, b: Any, mode: str | None = None) -> Any:
     return {None: quotient, "floor": np.floor(quotient), "trunc": np.trunc(quotient)}[mode]
 
 
+def _cat(tensors: Sequence[Array], dim: int = 0) -> Array:
+    # PyTorch lets a tensor of shape [0] join anything.
+    return np.concatenate([t for t in tensors if t.shape != (0,)] or tensors[:1], dim)
+
+
 def _expand(x: Array, shape: Sequence[int], *_: Any) -> Array:
     lead = len(shape) - x.ndim
     wanted = [x.shape[i - lead] if n == -1 else n for i, n in enumerate(shape)]
@@ -54,7 +60,7 @@ def _expand(x: Array, shape: Sequence[int], *_: Any) -> Array:
 
 
 def _softmax(x: Array, dim: int, *_: Any) -> Array:
-    e = np.exp(x - x.max(dim, keepdims=True))
+    e = np.exp(x - x.max(dim, keepdims=True, initial=-np.inf))
     result: Array = e / e.sum(dim, keepdims=True)
     return result
 
@@ -144,7 +150,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "aten::expand_copy.out": _expand,
     "aten::slice_copy.Tensor_out": _slice,
     "aten::select_copy.int_out": lambda x, dim, index: x.take(index, dim),
-    "aten::cat.out": lambda tensors, dim=0: np.concatenate([t for t in tensors if t.size], dim),
+    "aten::cat.out": _cat,
     "aten::cumsum.out": _cumsum,
     "aten::convolution.out": _convolution,
     **dict.fromkeys(("aten::add.out", "aten::add.Scalar_out"), _scaled(np.add)),
@@ -200,10 +206,14 @@ FUNCTIONS: Mapping[str, Function] = {
         f"aten::{name}.{kind}_out": function
         for name, function in {
             "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal,
-            "gt": np.greater, "ge": np.greater_equal, "pow": np.power,
+            "gt": np.greater, "ge": np.greater_equal,
         }.items()
-        for kind in ("Tensor", "Scalar", "Tensor_Scalar", "Tensor_Tensor")
+        for kind in ("Tensor", "Scalar")
     },
+    **dict.fromkeys(
+        ("aten::pow.Tensor_Tensor_out", "aten::pow.Tensor_Scalar_out", "aten::pow.Scalar_out"),
+        np.power,
+    ),
     "aten::where.self_out": np.where,
     "aten::mm.out": np.matmul,
     "aten::bmm.out": np.matmul,
@@ -235,8 +245,7 @@ def run(where: str, name: str, args: Sequence[Any], dtype: str) -> Array:
         raise UnsupportedError(f"{where}: {name} is outside of a delegate and not implemented")
     try:
         with np.errstate(all="ignore"):
-            found = np.asarray(FUNCTIONS[name](*args))
+            return cast(FUNCTIONS[name](*args), dtype)
     except (TypeError, ValueError, IndexError, KeyError, AttributeError, MemoryError) as error:
         shapes = [f"{a.dtype}{list(a.shape)}" if isinstance(a, np.ndarray) else a for a in args]
         raise FormatError(f"{where}: {name} of {shapes}: {error}") from error
-    return found.astype(dtype, copy=False)

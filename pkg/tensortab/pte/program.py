@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import FormatError, UnsupportedError
 from ..weights import Source
-from .flat import Buffer, Table
+from .flat import Buffer, Table, load
 from .schema import (
     Delegate,
     DelegateCall,
@@ -60,8 +60,7 @@ async def read(source: Source) -> Program:
     end, base = size, size
     if head[8:12] == b"eh00":
         end, base = _extended(source.name, head, size)
-    data = bytes(await source.read(0, end))
-    return _Reader(source, Buffer(data, source.name), base, size).program()
+    return _Reader(source, await load(source, 0, end), base, size).program()
 
 
 def _extended(name: str, head: bytes, size: int) -> tuple[int, int]:
@@ -100,7 +99,7 @@ class _Reader:
         self.inline = root.tables(3, self._bytes)
         methods = {m.name: m for m in root.tables(1, self._method)}
         named = dict(root.tables(7, self._named))
-        return Program(self.source, methods, named)
+        return Program(self.source, self.size, methods, named)
 
     def _segment(self, t: Table) -> Place:
         offset, size = (t.number(slot, "Q") for slot in (0, 1))

@@ -57,6 +57,7 @@ class Call:
     """What a builder may know of the call beyond its arguments."""
 
     where: str  # for errors: the file, the call's number, the operator
+    stored: tuple[str | None, ...]  # of each argument that is a tensor, its dtype in the file
     outputs: tuple[Spec | None, ...]  # what the file says comes out, at the largest sizes
     graph: Graph
     update: Callable[[int, Tensor], None]  # argument `position` has become this tensor

@@ -93,5 +93,6 @@ class Program:
     """A .pte file."""
 
     source: Source
+    size: int  # of the file, in bytes
     methods: Mapping[str, Method]
     named: Mapping[str, Place]  # data that delegates refer to by a key

@@ -51,6 +51,10 @@ def _sdpa_with_kv_cache(
 
 @operator("update_cache.default", mutates=(1,))
 def _update_cache(call: Call, value: Tensor, cache: Tensor, start: Dim) -> Tensor:
+    # ExecuTorch's runtime has these limits; what it turns away is not to pass here unnoticed.
+    if call.stored[1] != "float32" or cache.shape[0] != 1:
+        raise call.unsupported(f"cache is {call.stored[1]}{list(cache.shape)}, expected float32 and"
+                               " a batch of 1")  # fmt: skip
     call.update(1, ops.update_cache(cache, value, call.scalar(start)))
     return ops.full((1,), 0.0, call.out.dtype)
 
