@@ -18,7 +18,7 @@ if (location.protocol === "http:" && !sessionStorage.here) {
 @pytest.fixture(scope="session")
 def profile(loop: harness.Loop, chrome: harness.Tab) -> Iterator[BrowserContext]:
     """What pages share: a second one finds files in the cache, as it does for a person."""
-    context = loop.run(chrome.page.browser.new_context())
+    context = loop.run(chrome.page.browser.new_context(service_workers="block"))
     loop.run(context.add_init_script(FORGET))
     yield context
     loop.run(context.close())

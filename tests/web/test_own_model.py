@@ -63,34 +63,6 @@ def test_a_picked_folder_writes_as_it_does_natively(
     assert write(ready)
 
 
-def test_a_model_with_a_template_takes_chat_messages(
-    ready: Visit, folder: Path, tmp_path: Path, native: harness.Native
-) -> None:
-    for file in folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}\n# answer:")
-
-    async def expected() -> str:
-        model = await tt.load(str(tmp_path), device=native.device)
-        messages = [{"role": "user", "content": PROMPT}]
-        pieces = model.generate(messages, temperature=0, max_new_tokens=8)
-        text = "".join([piece async for piece in pieces])
-        model.destroy()
-        return text
-
-    ready.expect("#chat-row").to_be_hidden()
-    pick(ready, tmp_path)
-    ready.do(ready.page.check("#chat"))
-    answer = write(ready)
-    assert answer == ready.do(expected())
-    ready.expect("#continue").to_be_hidden()
-    ready.do(ready.page.uncheck("#chat"))
-    assert write(ready) != answer
-    ready.do(ready.page.click("#embedded"))
-    ready.expect("#fact-model").to_have_text("python-16m")
-    ready.expect("#chat-row").to_be_hidden()
-
-
 def test_what_is_unsupported_is_told_and_the_model_stays(
     ready: Visit, folder: Path, tmp_path: Path
 ) -> None:
