@@ -4,6 +4,7 @@
 
 import { Engine } from "./engine.js";
 import { number, seconds } from "./format.js";
+import { keepOffline } from "./offline.js";
 import { search } from "./search/view.js";
 import { write } from "./write/view.js";
 
@@ -98,7 +99,11 @@ function show() {
 }
 
 engine.addEventListener("state", tell);
-element("restart").addEventListener("click", () => engine.need(shown()));
+const offline = keepOffline(engine, () => (element("offline").hidden = false));
+element("restart").addEventListener("click", () => {
+  if (offline.replaced()) location.reload(); // a new worker would not fit this older page
+  else engine.need(shown());
+});
 for (const [name, view] of Object.entries(VIEWS)) view(element(name), engine);
 addEventListener("hashchange", show);
 show();
