@@ -23,10 +23,7 @@ const STAGES = {
 };
 
 const NO_WEBGPU =
-  "No WebGPU here, so numpy computes instead: correct, but slow. " +
-  "Current Chrome and Edge have WebGPU, so have Safari 26 and Firefox 141 and later (Linux: " +
-  "Chrome with chrome://flags/#enable-unsafe-webgpu, Firefox with dom.webgpu.enabled in about:config). " +
-  "Hardware acceleration has to be on in the browser's settings.";
+  "No WebGPU here, so numpy computes instead: correct, but slow. With WebGPU it is fast:";
 const INSECURE =
   "No WebGPU here, so numpy computes instead: correct, but slow. Browsers offer WebGPU " +
   "only on https and on localhost: open the page at one of these.";
@@ -81,7 +78,8 @@ function tellFacts({ name, bits, adapter, kind, software, seconds: loaded }) {
   const missing = isSecureContext ? NO_WEBGPU : INSECURE;
   const notice = kind === "reference" ? missing : software ? SOFTWARE : "";
   element("engine-notice").hidden = !notice;
-  element("engine-notice").textContent = notice;
+  element("notice-text").textContent = notice;
+  element("webgpu-where").hidden = notice !== NO_WEBGPU;
 }
 
 function show() {
@@ -105,5 +103,10 @@ element("restart").addEventListener("click", () => {
   else engine.need(shown());
 });
 for (const [name, view] of Object.entries(VIEWS)) view(element(name), engine);
+element("skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the part after # is the view's name
+  document.querySelector("main").focus();
+});
 addEventListener("hashchange", show);
 show();
+performance.mark("interactive"); // for bench/warm.py

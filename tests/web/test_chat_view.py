@@ -10,6 +10,7 @@ from playwright.async_api import BrowserContext
 import harness
 import tensortab as tt
 import tiny_llama
+from axe import serious
 from visit import Visit
 
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}<assistant>"
@@ -308,3 +309,5 @@ def test_looks(page: Visit, width: int, scheme: str) -> None:
     mine = page.page.locator(".turn.user .content")
     ground = page.do(mine.evaluate("e => getComputedStyle(e).backgroundColor"))
     assert ground != "rgba(0, 0, 0, 0)", "a person's words look like the model's"
+    page.do(page.page.get_by_role("button", name="Edit").click())
+    assert serious(page) == []
