@@ -121,7 +121,7 @@ def test_turns_are_what_the_model_says_natively(
     first, second = visit.do(visit.page.locator(".turn.assistant .note").all_text_contents())
     assert "known" not in first
     assert " of them known" in second, "the first turn was computed again"
-    assert visit.text("#used-text").endswith(" of 200 tokens of context used")
+    assert visit.text("#used-text").endswith(" of 200 tokens of context")
     visit.do(visit.page.uncheck("#chat"))
     visit.expect("#completing").to_be_visible()
     visit.do(visit.page.fill("#prompt", "def add(a, b)"))

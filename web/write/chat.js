@@ -47,7 +47,7 @@ export function converser(section, engine, settings, { say, valid }) {
     element("used").max = context;
     element("used").value = used ?? 0;
     element("used-text").textContent =
-      `${number(used ?? 0)} of ${number(context)} tokens of context used`;
+      `${number(used ?? 0)} of ${number(context)} tokens of context`;
   }
 
   function draw() {

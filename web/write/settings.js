@@ -4,7 +4,8 @@ import { number } from "../format.js";
 
 const MOST = 128; // new tokens where a person names no number
 
-export const anySeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
+// Short enough to be told, and to be typed.
+export const anySeed = () => crypto.getRandomValues(new Uint16Array(1))[0];
 
 export function settings(section) {
   const fields = [...section.querySelectorAll(".settings input")];
