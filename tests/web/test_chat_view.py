@@ -46,6 +46,9 @@ onmessage = async ({ data: { type, id, model, prompt, options } }) => {
 };
 """
 
+# This tab alone holds a conversation.
+ALONE = "async () => (await navigator.locks.query()).held.length === 1"
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -64,9 +67,15 @@ def tabs(loop: harness.Loop, chrome: harness.Tab) -> Iterator[BrowserContext]:
 
 
 def scripted(
-    loop: harness.Loop, chrome: harness.Tab, tabs: BrowserContext, *, chat: bool = True
+    loop: harness.Loop,
+    chrome: harness.Tab,
+    tabs: BrowserContext,
+    *,
+    chat: bool = True,
+    before: str = "",
 ) -> Visit:
     visit = Visit.start(loop.run, chrome, tabs)
+    visit.do(visit.page.add_init_script(before))
     visit.replace("**/worker.js", lambda _: SCRIPTED.replace("CHAT", json.dumps(chat)))
     visit.open("write", "ready")
     return visit
@@ -256,8 +265,26 @@ def test_two_tabs_keep_their_conversations(
     two.expect("#chat-problem").to_have_text("This conversation is open in another tab.")
     assert contents(two) == second
     loop.run(one.page.close())
+    two.do(two.page.wait_for_function(ALONE))
     two.do(two.page.select_option("#conversations", label="in the first tab"))
     two.expect(".turn").to_have_count(4)
+
+
+def test_a_duplicated_tab_goes_on_with_a_copy(
+    loop: harness.Loop, chrome: harness.Tab, tabs: BrowserContext
+) -> None:
+    one = scripted(loop, chrome, tabs)
+    say(one, "common")
+    name = one.do(one.page.evaluate("sessionStorage['tensortab.conversation.open']"))
+    duplicate = f"sessionStorage['tensortab.conversation.open'] ??= '{name}'"
+    two = scripted(loop, chrome, tabs, before=duplicate)
+    two.expect(".turn").to_have_count(2)
+    say(two, "second")
+    say(one, "first")
+    for visit, said in ((one, "first"), (two, "second")):
+        visit.do(visit.page.reload())
+        visit.expect(".turn").to_have_count(4)
+        assert contents(visit) == ["common", "common", said, said]
 
 
 def test_conversations_are_begun_found_again_and_deleted(page: Visit) -> None:

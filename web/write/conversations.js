@@ -11,7 +11,7 @@
 
 import { keeper } from "../kept.js";
 
-const PATIENCE = 400; // ms until a reloaded page's former self has let go of its lock
+const PATIENCE = 1000; // ms until a page that was reloaded or closed has let go of its lock
 const SHORT = 40; // characters of a title
 const kept = keeper("conversation");
 const tab = keeper("conversation", ["session"]);
@@ -40,17 +40,17 @@ export class Conversations {
   async start() {
     const before = tab.get("open");
     if (before) {
-      if (await this.open(before, PATIENCE)) return;
+      if (await this.open(before)) return;
       await this.renew();
       this.turns = read(before)?.turns ?? [];
       this.keep();
       return;
     }
-    for (const { id } of this.list()) if (await this.open(id)) return;
+    for (const { id } of this.list()) if (await this.open(id, 0)) return;
     await this.renew();
   }
 
-  async open(id, patience = 0) {
+  async open(id, patience = PATIENCE) {
     const release = await held(id, patience);
     if (!release) return false;
     this.#release();
