@@ -21,7 +21,8 @@ function tried(store, work) {
 export const OWN = ["session", "local"];
 
 export function keeper(view, stores = ["local"]) {
-  const name = (key) => `tensortab.${view}.${key}`;
+  const prefix = `tensortab.${view}.`;
+  const name = (key) => prefix + key;
   const all = (work) => stores.map((store) => tried(store, work));
   return {
     get: (key) => all((store) => store.getItem(name(key))).find((text) => text != null) ?? null,
@@ -34,10 +35,10 @@ export function keeper(view, stores = ["local"]) {
       return done.some(Boolean);
     },
     drop: (key) => void all((store) => store.removeItem(name(key))),
-    keys: () =>
-      all(Object.keys).flatMap((keys) =>
-        (keys ?? []).filter((key) => key.startsWith(name(""))).map((key) => key.slice(name("").length)),
-      ),
+    keys() {
+      const names = all(Object.keys).flatMap((keys) => keys ?? []);
+      return names.filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length));
+    },
   };
 }
 

@@ -30,3 +30,12 @@ def visit(loop: harness.Loop, chrome: harness.Tab, profile: BrowserContext) -> I
     visit = Visit.start(loop.run, chrome, profile)
     yield visit
     loop.run(visit.page.close())
+
+
+@pytest.fixture(scope="module")
+def ready(loop: harness.Loop, chrome: harness.Tab, profile: BrowserContext) -> Iterator[Visit]:
+    """A page that a module's tests share, with the embedded model."""
+    visit = Visit.start(loop.run, chrome, profile)
+    visit.open("", "ready")
+    yield visit
+    loop.run(visit.page.close())

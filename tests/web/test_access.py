@@ -1,23 +1,11 @@
 """Every view for everyone: axe-core's rules, and the keyboard."""
 
-from collections.abc import Iterator
-
 import pytest
-from playwright.async_api import BrowserContext
 
-import harness
 from axe import serious
 from visit import Visit
 
 VIEWS = "nav a"
-
-
-@pytest.fixture(scope="module")
-def ready(loop: harness.Loop, chrome: harness.Tab, profile: BrowserContext) -> Iterator[Visit]:
-    visit = Visit.start(loop.run, chrome, profile)
-    visit.open("write", "ready")
-    yield visit
-    loop.run(visit.page.close())
 
 
 @pytest.mark.parametrize("width", [390, 1200])

@@ -1,11 +1,9 @@
 """A checkpoint of one's own in the page: a folder picked or dropped."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import BrowserContext
 
 import harness
 import tensortab as tt
@@ -13,14 +11,6 @@ import tiny_llama
 from visit import Visit
 
 PROMPT = "def add(a, b):"
-
-
-@pytest.fixture(scope="module")
-def ready(loop: harness.Loop, chrome: harness.Tab, profile: BrowserContext) -> Iterator[Visit]:
-    visit = Visit.start(loop.run, chrome, profile)
-    visit.open("write", "ready")
-    yield visit
-    loop.run(visit.page.close())
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,9 @@
 """The view that writes Python, used as a person would use it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext
 
 import harness
 import tensortab as tt
@@ -22,14 +20,6 @@ WATCH_TEXT = """() => {
   const all = {childList: true, characterData: true, subtree: true};
   new MutationObserver(note).observe(written, all);
 }"""
-
-
-@pytest.fixture(scope="module")
-def ready(loop: harness.Loop, chrome: harness.Tab, profile: BrowserContext) -> Iterator[Visit]:
-    visit = Visit.start(loop.run, chrome, profile)
-    visit.open("", "ready")
-    yield visit
-    loop.run(visit.page.close())
 
 
 def fill(visit: Visit, prompt: str, **fields: Any) -> None:

@@ -3,13 +3,15 @@
 import { number } from "../format.js";
 import { lazily } from "../kept.js";
 import { Conversations } from "./conversations.js";
+import { teller } from "./problem.js";
 import { anySeed } from "./settings.js";
 import { streamer, summaryOf } from "./stream.js";
 import { turnShown } from "./turn.js";
 
 const PAUSE = 300; // ms between two times that a running answer is kept
 const SPOKEN = 600; // characters of an answer that are read out
-const UNKEPT = "This browser keeps no more text: delete an older conversation, or lose this one with the tab.";
+const UNKEPT =
+  "This browser keeps no more text: delete an older conversation, or lose this one with the tab.";
 const ELSEWHERE = "This conversation is open in another tab.";
 
 export function converser(section, engine, settings, { say, valid }) {
@@ -17,17 +19,13 @@ export function converser(section, engine, settings, { say, valid }) {
   const [log, list, empty, message] = ["log", "turns", "log-empty", "message"].map(element);
   const [send, hush, problem] = ["send", "hush", "chat-problem"].map(element);
   const [choice, renew, discard] = ["conversations", "renew", "discard"].map(element);
+  const refuse = teller(problem);
   const store = new Conversations();
   const stream = streamer(engine);
   const keeping = lazily(() => store.keep() || refuse(UNKEPT), PAUSE);
   let running = false;
   let speaks = true; // as far as is known
   let context = 0; // tokens that the model takes
-
-  function refuse(text) {
-    problem.textContent = text && text[0].toUpperCase() + text.slice(1);
-    problem.hidden = !text;
-  }
 
   function working(on) {
     running = on;
@@ -68,8 +66,9 @@ export function converser(section, engine, settings, { say, valid }) {
   // The conversations there are to choose from; a new one has no name yet.
   function offer() {
     const found = store.list();
-    if (!found.some(({ id }) => id === store.id)) found.unshift({ id: store.id, title: "New conversation" });
-    choice.replaceChildren(...found.map(({ id, title }) => new Option(title, id, false, id === store.id)));
+    const { id: mine } = store;
+    if (!found.some(({ id }) => id === mine)) found.unshift({ id: mine, title: "New conversation" });
+    choice.replaceChildren(...found.map(({ id, title }) => new Option(title, id, false, id === mine)));
     choice.hidden = found.length < 2;
     renew.hidden = discard.hidden = !store.turns.length;
   }

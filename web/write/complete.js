@@ -2,6 +2,7 @@
 
 import { keeper, lazily, OWN } from "../kept.js";
 import { copyOn } from "./copy.js";
+import { teller } from "./problem.js";
 import { streamer, summaryOf } from "./stream.js";
 
 const PAUSE = 300; // ms between two times that the text is kept
@@ -11,16 +12,12 @@ const kept = keeper("write", OWN);
 export function completer(section, engine, settings, { say, valid }) {
   const element = (id) => section.querySelector(`#${id}`);
   const [prompt, run, halt, problem] = ["prompt", "run", "halt", "write-problem"].map(element);
-  const [answer, given, written, summary] = ["answer", "given", "written", "write-summary"].map(element);
-  const [copy, more] = ["copy", "continue"].map(element);
+  const [answer, given, written] = ["answer", "given", "written"].map(element);
+  const [summary, copy, more] = ["write-summary", "copy", "continue"].map(element);
+  const refuse = teller(problem);
   const stream = streamer(engine);
   const keeping = lazily(() => kept.set("text", JSON.stringify(shown())), PAUSE);
   let running = false;
-
-  function refuse(text) {
-    problem.textContent = text && text[0].toUpperCase() + text.slice(1);
-    problem.hidden = !text;
-  }
 
   function working(on) {
     running = on;
@@ -44,7 +41,13 @@ export function completer(section, engine, settings, { say, valid }) {
     working(running);
   }
 
-  const shown = () => [given.textContent, written.textContent, running ? "Broken off." : summary.textContent];
+  const all = () => given.textContent + written.textContent;
+  // What is kept while text comes is found by whoever left before its end.
+  const shown = () => [
+    given.textContent,
+    written.textContent,
+    running ? "Broken off." : summary.textContent,
+  ];
 
   // Writes after `text`, which for a continuation is all there is on the page; a refusal puts back
   // what was there before.
@@ -84,8 +87,8 @@ export function completer(section, engine, settings, { say, valid }) {
   const stop = () => running && stream.stop();
 
   halt.addEventListener("click", stop);
-  more.addEventListener("click", () => valid() && generate(given.textContent + written.textContent, shown()));
-  copyOn(copy, () => given.textContent + written.textContent, answer);
+  more.addEventListener("click", () => valid() && generate(all(), shown()));
+  copyOn(copy, all, answer);
   for (const example of section.querySelectorAll(".example")) {
     example.addEventListener("click", () => {
       prompt.value = example.dataset.prompt ?? example.textContent;
