@@ -46,6 +46,14 @@ onmessage = async ({ data: { type, id, model, prompt, options } }) => {
 };
 """
 
+# Storage has no room for what was said second.
+FULL = """() => {
+  const { setItem } = Storage.prototype;
+  Storage.prototype.setItem = function (key, text) {
+    if (key.includes("conversation") && text.includes("two")) throw new Error("full");
+    setItem.call(this, key, text);
+  };
+}"""
 # This tab alone holds a conversation.
 ALONE = "async () => (await navigator.locks.query()).held.length === 1"
 
@@ -318,11 +326,14 @@ def test_a_conversation_stays_in_sight_without_its_model(
     page.expect("#chat-row").to_be_hidden()
 
 
-def test_storage_that_is_full_is_told(page: Visit) -> None:
-    script = "() => { Storage.prototype.setItem = () => { throw new Error('full'); }; }"
-    page.do(page.page.evaluate(script))
+def test_storage_that_is_full_is_told_and_keeps_the_beginning(page: Visit) -> None:
     say(page, "one")
+    page.do(page.page.evaluate(FULL))
+    say(page, "two")
     page.expect("#chat-problem").to_contain_text("This browser keeps no more text")
+    page.do(page.page.reload())
+    page.expect(".turn").to_have_count(2)
+    assert contents(page) == ["one", "one"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

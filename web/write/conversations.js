@@ -63,11 +63,16 @@ export class Conversations {
 
   renew = () => this.open(crypto.getRandomValues(new Uint32Array(2)).join("-"));
 
-  // An empty one is not worth a key.
+  // An empty one is not worth a key. Of one that has no room any more the beginning stays.
   keep() {
-    if (!this.turns.length) kept.drop(this.id);
-    else return kept.set(this.id, JSON.stringify({ at: Date.now(), turns: this.turns }));
-    return true;
+    if (!this.turns.length) {
+      kept.drop(this.id);
+      return true;
+    }
+    const older = kept.get(this.id);
+    const done = kept.set(this.id, JSON.stringify({ at: Date.now(), turns: this.turns }));
+    if (!done && older) kept.set(this.id, older);
+    return done;
   }
 
   // The newest first, this tab's own included once something was said in it.
