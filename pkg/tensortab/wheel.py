@@ -11,6 +11,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def build(also: Mapping[str, Path] | None = None) -> bytes:
     return _zipped(entries)
 
 
+@cache
 def build_jinja() -> bytes:
     """A zip of jinja2 and MarkupSafe, their Python and their licences, for site-packages."""
     entries = {}
@@ -51,9 +53,12 @@ def build_jinja() -> bytes:
 
 def _zipped(entries: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for path, data in entries.items():
-            archive.writestr(path, data)
+            # Left alone, writestr writes down the time: the same files would be another wheel.
+            info = zipfile.ZipInfo(path)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, data)
     return buffer.getvalue()
 
 
