@@ -54,7 +54,7 @@ def of(array: Any) -> torch.Tensor:
         ("aten.div.Tensor_mode", [CODES, CODES[1:2], "floor"],
          torch.div(of(CODES), of(CODES[1:2]), rounding_mode="floor")),
         ("aten.full.default", [(2, 2), True, *LAYOUT], torch.full((2, 2), True)),
-        ("aten.full_like.default", [FLAGS, True, *LAYOUT, None], torch.full((2, 2), True)),
+        ("aten.full_like.default", [FLAGS, True, *LAYOUT, None], of(FLAGS) | True),
         ("aten.arange.start_step", [0, 0.7, 0.1, *LAYOUT], torch.arange(0, 0.7, 0.1)),
         ("aten.arange.start_step", [1, 1.3, 0.1, *LAYOUT], torch.arange(1, 1.3, 0.1)),
         ("aten.arange.start_step", [5, -5, -3, *LAYOUT], torch.arange(5, -5, -3)),
