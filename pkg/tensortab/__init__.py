@@ -19,6 +19,7 @@ from .pte import load_pte
 from .runtime import Device
 from .session import Session
 from .text.load import load
+from .text.save import save
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "load_pte",
     "ops",
     "quant",
+    "save",
 ]

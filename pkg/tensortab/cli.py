@@ -1,4 +1,4 @@
-"""The command line: `tensortab run | serve | embed | generate | inspect | setup | doctor`."""
+"""The command line: `tensortab run | serve | embed | generate | quantize | …`; --help has all."""
 
 import asyncio
 import json
@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import click
-from rich.progress import Progress
 
+import tensortab as tt
 from tensortab import assets, completion, pte, ranking, server, system, vendor
 from tensortab import chrome as chromium
 from tensortab import doctor as checks
 from tensortab import firefox as gecko
 from tensortab.browser_run import Page
 from tensortab.errors import SetupError, TensortabError
-from tensortab.screen import Screen, write
+from tensortab.screen import Screen, bar, write
 from tensortab.text.request import OVERFLOWS
+from tensortab.weights.output import check_free
 from tensortab.weights.source import is_url
 
 T = TypeVar("T")
@@ -106,13 +107,7 @@ def embed(file: TextIO, query: str, top: int, model: str, native: bool) -> None:
     if not lines:
         raise click.ClickException(f"{file.name} has no lines")
     job = {"query": query, "lines": lines, "top": top}
-    with Progress(console=system.console, transient=True) as progress:
-        bar = progress.add_task("starting", total=None)
-
-        def update(stage: str, done: int, total: int) -> None:
-            if stage != "tensors":  # the bytes, told right after, say more
-                progress.update(bar, description=stage, completed=done, total=total)
-
+    with bar() as update:
         work = _rank_natively if native else _rank_in_page
         found = drive(work(model, job, update))
     for score, line in found:
@@ -251,6 +246,32 @@ def find_model(name: str) -> str:
             f" {assets.EMBEDDED.name} always is"
         )
     return found
+
+
+@main.command()
+@click.argument("model", metavar="FOLDER")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--quantize",
+    "choice",
+    default="auto",
+    show_default=True,
+    metavar="auto|q4gsw|q8gsw",
+    help="The format of the weights; auto is the architecture's own.",
+)
+def quantize(model: str, out: Path, choice: str) -> None:
+    """Write FOLDER's model (a path, a URL or a name) to OUT, quantized, to host or to keep."""
+
+    async def work(progress: ranking.Progress) -> None:
+        check_free(out)
+        found = find_model(model)
+        opened = await tt.load(found, quantize=choice, context=1, progress=progress)
+        await tt.save(opened, out, progress=progress)
+
+    with bar() as update:
+        drive(work(update))
+    size = sum(file.stat().st_size for file in out.iterdir())
+    click.echo(f"{out}: {size / 1e6:.1f} MB")
 
 
 @main.command()

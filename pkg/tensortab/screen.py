@@ -1,6 +1,8 @@
 """A terminal: progress on stderr, until a text begins on stdout."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import click
@@ -14,6 +16,19 @@ def write(stream: str, data: bytes) -> None:
     out = sys.stdout if stream == "stdout" else sys.stderr
     out.buffer.write(data)
     out.flush()
+
+
+@contextmanager
+def bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr for what is called with a stage, what is done and the total."""
+    with Progress(console=system.console, transient=True) as progress:
+        task = progress.add_task("starting", total=None)
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage != "tensors":  # the bytes, told right after, say more
+                progress.update(task, description=stage, completed=done, total=total)
+
+        yield update
 
 
 class Screen:

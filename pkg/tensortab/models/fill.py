@@ -29,16 +29,15 @@ from ..weights.safetensors import Entry
 from ..weights.source import forget, release
 from ..widener import Widener, widened
 from .checkpoint import Weight, Weights
+from .packed import PIECE, STORED
 
 # Called with a stage, what is done and the total: "weights" in bytes read, "tensors" in tensors,
 # and whatever a caller counts else.
 Progress = Callable[[str, int, int], None]
 
-PIECE = 8 << 20  # bytes of a read
 _AHEAD = 16 << 20  # bytes of reads on their way
 _READS = 8  # of them at a time
 _UNSEEN = 64 << 20  # bytes uploaded before the GPU is waited for
-_STORED = {"float32": "F32", "float16": "F16", "uint8": "U8", "int8": "I8"}  # as safetensors says
 _FLOATS = ("F32", "F16", "BF16", "F64")
 
 
@@ -64,7 +63,7 @@ def check(weights: Weights, checkpoint: Checkpoint) -> None:
                 )
             found = checkpoint.entry(name)
             packed = name != whole.name
-            if found.shape != spec.shape or (packed and found.dtype != _STORED[spec.dtype]):
+            if found.shape != spec.shape or (packed and found.dtype != STORED[spec.dtype]):
                 raise FormatError(
                     f"{checkpoint.name}: {name!r} is {found.dtype}{list(found.shape)},"
                     f" expected {spec} (from the model's config)"
