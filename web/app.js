@@ -5,9 +5,11 @@
 import { Engine } from "./engine.js";
 import { number, seconds } from "./format.js";
 import { search } from "./search/view.js";
+import { lastUsed } from "./write/picker.js";
 import { write } from "./write/view.js";
 
 const engine = new Engine();
+engine.place = lastUsed();
 const VIEWS = { write, search };
 const shown = () => (location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "write");
 engine.need(shown()); // before anything else is done: Python takes longest

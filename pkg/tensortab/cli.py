@@ -283,7 +283,8 @@ def inspect(file: str) -> None:
 
 @main.command()
 @click.option("--port", default=8000, show_default=True, help="0: any free one.")
-def serve(port: int) -> None:
+@click.option("--hub", metavar="URL", help="Where hub ids are looked for; else HF_ENDPOINT says.")
+def serve(port: int, hub: str | None) -> None:
     """Serve the demo page on this machine, setting up first what is missing."""
 
     async def work() -> None:
@@ -291,7 +292,7 @@ def serve(port: int) -> None:
             await asyncio.to_thread(vendor.pyodide)
         except SetupError as error:
             system.say(f"{error}\nPages will take Pyodide from its CDN instead.")
-        async with server.serve(server.application(), port) as address:
+        async with server.serve(server.application(hub), port) as address:
             click.echo(f"tensortab is at {address} (Ctrl-C ends it)")
             await asyncio.Event().wait()
 

@@ -10,7 +10,8 @@
     /wheel/…/tensortab-…whl the running package, zipped when the server starts
     /jinja.zip              jinja2, zipped when a page first renders a chat template
 
-Pages get a Content-Security-Policy that lets nothing out of the machine. An address that holds a
+Pages get a Content-Security-Policy that lets them fetch from here and from one hub of models, and
+from nowhere else. An address that holds a
 version or a hash names the same bytes for ever, so browsers keep it without asking; of everything
 else they ask again, and an unchanged file answers 304.
 """
@@ -27,6 +28,7 @@ from aiohttp import web
 
 from tensortab import assets, parts, vendor, wheel
 from tensortab.errors import SetupError
+from tensortab.weights.folder import HUB, hub_address
 
 TYPES = {
     ".js": "text/javascript",
@@ -42,12 +44,16 @@ TYPES = {
 LASTING = re.compile(r"/wheel/|/vendor/[^/]+-[\d.]+/(?!pyodide-lock\.json)")
 FOR_EVER = "public, max-age=31536000, immutable"
 FETCHES = web.AppKey("FETCHES", dict[str, asyncio.Task[Path]])  # models on their way
+HUB_FILES = ("https://*.huggingface.co", "https://*.hf.co")
 # These run a person's own Python, which may reach where it likes, as any script of theirs.
 UNRESTRICTED = ("/run.html", "/run_worker.js")
 
 
-def boot_config(package: bytes) -> dict[str, str]:
-    """What boot.js reads: addresses under the site's root, or the CDN's if nothing is vendored."""
+def boot_config(package: bytes, hub: str | None = None) -> dict[str, str]:
+    """What boot.js reads: addresses under the site's root, or the CDN's if nothing is vendored.
+
+    And where pages look for hub ids: `hub`, or what HF_ENDPOINT says.
+    """
     local = vendor.is_vendored()
     return {
         "pyodide": f"{parts.PYODIDE}/" if local else parts.CDN_PYODIDE,
@@ -55,17 +61,19 @@ def boot_config(package: bytes) -> dict[str, str]:
         "wheel": f"wheel/{hashlib.sha256(package).hexdigest()[:16]}/{wheel.name()}",
         "replay": "replay.js",
         "jinja": "jinja.zip",
+        "hub": (hub or hub_address()).rstrip("/"),
     }
 
 
 def policy(config: dict[str, str]) -> str:
     """The Content-Security-Policy of a page that boots from `config`."""
-    urls = map(urlsplit, config.values())
+    urls = [urlsplit(address) for name, address in config.items() if name != "hub"]
     sources = " ".join(sorted({"'self'", *(f"https://{url.netloc}" for url in urls if url.netloc)}))
     return "; ".join(
         [
             f"default-src {sources}",
             f"script-src {sources} 'wasm-unsafe-eval'",
+            f"connect-src {sources} {_hub_sources(config['hub'])}",
             "img-src 'self' data:",
             "object-src 'none'",
             "base-uri 'none'",
@@ -75,12 +83,18 @@ def policy(config: dict[str, str]) -> str:
     )
 
 
-def application() -> web.Application:
-    """The routes; a caller may add its own before serving."""
+def _hub_sources(hub: str) -> str:
+    """The hub's origin, and those that Hugging Face's sends a model's files from."""
+    url = urlsplit(hub)
+    return " ".join([f"{url.scheme}://{url.netloc}", *(HUB_FILES if hub == HUB else ())])
+
+
+def application(hub: str | None = None) -> web.Application:
+    """The routes; a caller may add its own before serving. `hub` is the hub's address."""
     app = web.Application()
     app[FETCHES] = {}
     package = wheel.build()
-    config = boot_config(package)
+    config = boot_config(package, hub)
     csp = policy(config)
 
     async def boot(_: web.Request) -> web.Response:

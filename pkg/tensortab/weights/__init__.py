@@ -16,15 +16,18 @@ from .checkpoint import Checkpoint, open_checkpoint
 from .folder import Folder, open_folder
 from .output import Output, open_output
 from .source import Source, open_source
+from .watched import Watch, watched
 
 __all__ = [
     "Checkpoint",
     "Folder",
     "Output",
     "Source",
+    "Watch",
     "open_checkpoint",
     "open_folder",
     "open_output",
     "open_source",
     "safetensors",
+    "watched",
 ]

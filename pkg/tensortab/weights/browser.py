@@ -31,6 +31,7 @@ from .source import (
     is_url,
     unreadable,
 )
+from .unreachable import why
 
 
 def open_source(address: Any, name: str = "<bytes>") -> Source:
@@ -223,7 +224,7 @@ class FetchSource:
         try:
             return await promise
         except JsException as error:
-            raise SetupError(f"{self.name}: {error}") from error
+            raise SetupError(f"{self.name}: {error} ({await why(self.name)})") from error
 
 
 @dataclass(frozen=True)
