@@ -126,11 +126,18 @@ export class Loading {
   async #swap({ name, location }, watching, patient) {
     const writer = await this.writer;
     if (this.#giveUp.signal.aborted) return { cancelled: true };
-    const failed = (text) =>
-      new Promise((resolve) => {
-        this.#again = resolve;
-        watching.now({ failed: text });
+    let waiting; // several reads may fail at once, and a person is asked once
+    const failed = (text) => {
+      watching.now({ failed: text });
+      waiting ??= new Promise((resolve) => {
+        this.#again = () => {
+          waiting = undefined;
+          watching.now();
+          resolve();
+        };
       });
+      return waiting;
+    };
     const answer = plain(
       await writer.swap(location, watching.progress, watching.read, patient ? failed : null),
     );

@@ -5,8 +5,16 @@ import { number } from "../format.js";
 import { Pace } from "./pace.js";
 
 const STAGES = { weights: "Reading and quantizing weights" };
-const bytes = (n) => (n < 1e5 ? `${number(n / 1e3, 1)} kB` : `${number(n / 1e6, n < 1e8 ? 1 : 0)} MB`);
-export const size = (n) => (n < 1e9 ? bytes(n) : `${number(n / 1e9, 2)} GB`);
+const UNITS = [
+  [1e9, "GB", 2],
+  [1e6, "MB", 1],
+  [1e3, "kB", 0],
+];
+
+export function size(bytes) {
+  const [unit, name, digits] = UNITS.find(([least]) => bytes >= least) ?? [1, "bytes", 0];
+  return `${number(bytes / unit, digits)} ${name}`;
+}
 
 // In words that do not change at every tick.
 function duration(seconds) {
