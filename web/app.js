@@ -8,10 +8,12 @@ import { inside } from "./inside/view.js";
 import { keepOffline } from "./offline.js";
 import { programs } from "./programs/view.js";
 import { search } from "./search/view.js";
+import { lastUsed } from "./write/picker.js";
 import { write } from "./write/view.js";
 
 const VIEWS = { write, search, programs, inside };
 const engine = new Engine(Object.keys(VIEWS));
+engine.place = lastUsed();
 const shown = () => (location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "write");
 engine.need(shown()); // before anything else is done: Python takes longest
 
