@@ -12,6 +12,8 @@ OPEN = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": "Content-Range",
 }
+# Or the browser takes what it was sent a minute ago for fresh, and asks nobody.
+NOT_KEPT = {"Cache-Control": "no-store"}
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Hub:
             self.late = None
 
     async def _head(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(NOT_KEPT)
         if _id(request) not in self.closed:
             response.headers.update(OPEN)
 
