@@ -68,10 +68,12 @@ class Hub:
         if path.suffix == ".safetensors" and request.method == "GET":
             if self.weights_left < 1 and self.late is None:
                 raise web.HTTPInternalServerError
+            # Noted before the wait: after it another test may be under way.
+            self.asked.append((file, request.headers["Range"]))
             if self.weights_left < 1:
                 await self.late.wait()
-            self.weights_left -= 1
-            self.asked.append((file, request.headers["Range"]))
+            else:
+                self.weights_left -= 1
         return web.FileResponse(path)
 
 
