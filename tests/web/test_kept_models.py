@@ -111,12 +111,7 @@ def ask(visit: Visit, text: str) -> None:
 
 
 def written(visit: Visit) -> str:
-    visit.do(visit.page.fill("#prompt", PROMPT))
-    for name, value in {"temperature": 0, "max_new_tokens": 8}.items():
-        visit.do(visit.page.fill(f"[name={name}]", str(value)))
-    visit.do(visit.page.press("#prompt", "Control+Enter"))
-    visit.expect("#run").to_be_visible()
-    return visit.do(visit.page.locator("#written").text_content())
+    return visit.written(PROMPT)
 
 
 def stored(visit: Visit) -> dict[str, dict[str, str]]:
@@ -237,7 +232,7 @@ def test_a_cancelled_download_leaves_what_was_there(page: Visit, hub: Hub) -> No
     before = written(page)
     hub.weights_left, hub.late = 12, asyncio.Event()
     ask(page, SHARDED)
-    page.expect("#opening-told").to_contain_text(" of ")
+    page.expect("#opening-files").to_contain_text(" of ")
     page.do(page.page.click("#cancel"))
     page.expect("#opening").to_be_hidden()
     page.expect("#model-problem").to_be_hidden()
@@ -249,7 +244,7 @@ def test_a_cancelled_download_leaves_what_was_there(page: Visit, hub: Hub) -> No
 def test_a_reload_in_the_middle_of_loading_and_of_keeping(page: Visit, hub: Hub) -> None:
     hub.weights_left, hub.late = 12, asyncio.Event()
     ask(page, SHARDED)
-    page.expect("#opening-told").to_contain_text(" of ")
+    page.expect("#opening-files").to_contain_text(" of ")
     reload(page)
     page.expect("#fact-model").to_have_text("python-16m")
     assert stored(page) == {}
@@ -281,9 +276,9 @@ def test_two_tabs_fetch_a_model_once(
     other = visited(loop, page.context, servers[1])
     hub.weights_left, hub.late = 12, asyncio.Event()
     ask(page, SHARDED)
-    page.expect("#opening-told").to_contain_text(" of ")
+    page.expect("#opening-files").to_contain_text(" of ")
     ask(other, SHARDED)
-    other.expect("#opening-stage").to_contain_text("Waiting for another tab")
+    other.expect("#opening-stage").to_contain_text("Waiting for this model")
     asked = [*hub.asked]
 
     async def go_on() -> None:
