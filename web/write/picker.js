@@ -76,7 +76,7 @@ export function modelPicker(section, engine) {
     engine.place = place?.kept ? { name: place.name, kept: place.kept } : place;
     if (place?.kept) kept.set("last", JSON.stringify(engine.place));
     else kept.drop("last");
-    models.show(place ? (place.kept ?? undefined) : null);
+    models.show(place ? place.kept : null);
     address.value = "";
   }
 
@@ -115,7 +115,7 @@ export function modelPicker(section, engine) {
     // Asked for once there is something to lose; without it a browser short of room may drop all.
     if (isKept) navigator.storage.persist?.().catch(() => {});
     if (isKept && engine.place?.id === id) settle({ name, kept: id });
-    else if (isKept) models.show();
+    else if (isKept) models.refresh();
   }
 
   engine.addEventListener("keeping", ({ detail }) => tellKeeping(detail));
