@@ -8,7 +8,8 @@ from tensortab.assets import PACKAGE
 
 # Each layer may import from those before it; names in one tuple stand beside each other.
 LAYERS = [
-    ("errors", "assets"),
+    ("errors", "assets", "pictured", "words", "notebook"),
+    ("bars",),
     ("kernel", "dim", "target"),
     ("op",),
     ("graph",),
@@ -17,11 +18,12 @@ LAYERS = [
     ("quant", "weights"),
     ("ops",),
     ("plan", "store", "profile", "quantizer", "widener"),
-    ("memory",),
+    ("memory", "live"),
     ("session",),
+    ("eager",),
     ("runtime",),
     ("models", "pte"),
-    ("text",),
+    ("text", "display"),  # display is looked up late by what it draws (pictured.py)
     ("__init__",),
 ]
 FOREIGN = {
@@ -41,7 +43,8 @@ FOREIGN = {
         "text/browser.py",
         "guest.py",
     },
-    "wgpu": {"device/native.py", "doctor.py"},
+    "wgpu": {"device/native.py", "device/native_readback.py", "doctor.py"},
+    "IPython": {"notebook.py"},
     "jinja2": {"text/template.py"},
     "torch": set(),
 }

@@ -6,7 +6,7 @@ import pytest
 import harness
 import tensortab as tt
 from tensortab.errors import DeviceError, KernelError, ShapeError
-from tensortab.kernel import parse
+from tensortab.kernel import Kernel
 
 COUNT_CROSSINGS = """
 import pickle
@@ -89,7 +89,7 @@ def test_only_dependent_steps_are_resized(opened: tt.Device) -> None:
     session = asyncio.run(opened.compile(g))
     for rows, hooks in ((8, 0), (3, 1), (3, 1), (8, 2)):
         run(session, x=np.ones((rows, 4)), z=np.ones(5))
-        assert session.hooks == hooks
+        assert session.live.hooks == hooks
 
 
 def test_runs_may_overlap(opened: tt.Device) -> None:
@@ -157,11 +157,11 @@ def test_compiler_errors_point_at_the_file(opened: tt.Device) -> None:
     source += "@compute @workgroup_size(1)\nfn main() { y[0] = oops; }\n"
     assert opened.backend
     with pytest.raises(KernelError, match=r"wgsl/bad.wgsl:4:20"):
-        asyncio.run(opened.backend.compile([parse("bad", source)]))
+        asyncio.run(opened.backend.compile([Kernel.from_source("bad", source)]))
 
 
 def test_features_a_device_lacks(opened: tt.Device) -> None:
-    kernel = parse("odd", "enable made_up;\n@compute @workgroup_size(1) fn main() {}")
+    kernel = Kernel.from_source("odd", "enable made_up;\n@compute @workgroup_size(1) fn main() {}")
     assert opened.backend
     with pytest.raises(KernelError, match=r"odd.wgsl needs \['made-up'\], which .*native.* lacks"):
         asyncio.run(opened.backend.compile([kernel]))

@@ -3,6 +3,7 @@
 // engine.need("search")                loads that model unless it is there
 // engine.ask("search", job, progress)  a job's answer; null if a newer job took its place, or if the
 //                                      engine failed (which the shell tells)
+// engine.restart()                     ends whatever runs; models have to be loaded again
 // engine.models.search                 {state, stage, facts, problem}
 //
 // Events: "state" whenever a model's state, stage, facts or problem changed; "keeping", whose detail
@@ -18,7 +19,8 @@ const PROBLEMS = [
   ],
   [
     /models\/\S* ?answered 404|config\.json.*404|404.*config\.json/i,
-    "The model was not found on this server. Start it with “tensortab serve”, which has it or fetches it.",
+    "The model was not found on this server. “tensortab serve” fetches it when it is first used, and " +
+      "“tensortab site --with-search” writes it beside the page.",
   ],
   [
     /answered \d{3}|\b404\b/,
@@ -50,11 +52,16 @@ function told(details) {
 }
 
 export class Engine extends EventTarget {
-  models = { write: fresh(), search: fresh() };
+  models; // by the views' names
   place = null; // where the model for writing is had from (write/loading.js), at first and after a crash
   #jobs = new Map(); // id → {model, aside, resolve, progress}; aside: does not keep the model
   #next = 1;
   #worker;
+
+  constructor(views) {
+    super();
+    this.models = Object.fromEntries(views.map((view) => [view, fresh()]));
+  }
 
   // A model is loaded from here on; a worker that failed is replaced.
   need(model) {
@@ -120,12 +127,30 @@ export class Engine extends EventTarget {
   // A model could not be loaded; the others go on.
   #break(model, details) {
     this.#change(model, { state: "error", facts: null, problem: told(details) });
+    this.#drop(model);
+  }
+
+  // Ends the worker, whatever it does, with all that is in it; what is needed is loaded again.
+  restart() {
+    this.#end();
+    for (const [model, { state }] of Object.entries(this.models)) {
+      if (state === "idle") continue;
+      this.#change(model, fresh());
+      this.#drop(model);
+    }
+  }
+
+  #end() {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+  }
+
+  #drop(model) {
     for (const [id, job] of [...this.#jobs]) if (job.model === model) this.#settle(id, null);
   }
 
   #fail(details) {
-    this.#worker.terminate();
-    this.#worker = undefined;
+    this.#end();
     for (const [model, { state }] of Object.entries(this.models))
       if (state !== "idle") this.#break(model, details);
   }

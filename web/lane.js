@@ -35,6 +35,11 @@ export class Lane {
 
   stale = () => this.#waiting !== null;
 
+  // What it has loaded, for a lane that looks at others; null before.
+  get held() {
+    return this.#model;
+  }
+
   async load(place) {
     let opened;
     try {

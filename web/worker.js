@@ -3,15 +3,18 @@
 //
 // in    {type: "load", model, place}             place: see write/loading.js; null for search
 //       {id, model: "search", type: "rank", query, lines}     lines without repetitions
-//       {id, model: "write", type: "write", prompt, chat, options}
+//       {id, model: "write", type: "write", prompt, options}   prompt: a text, or messages
 //       {id, model: "write", type: "open", place}
 //       {id, model: "write", type: "cancel" | "retry"}     of opening
 //       {id, model: "write", type: "stopKeeping"}
+//       {id, model: "inside", type: "look" | "profile" | "read" | "run" | …, …}   see inside/lane.js
+//       {id, model: "programs", type: "see" | "run" | "reset" | "peek", …}   see programs/lane.js
 //       {id, model, type: "stop"}                takes the place of whatever runs, and does nothing
 // out   {type: "progress", model?, id?, stage, done, total}   without model: Python's start
 //       {type: "progress", id, stage, done, total, files, failed?}     of opening
-//       {type: "progress", id, text, tokens}     of writing: a piece, and how many tokens by now
-//       {type: "ready", model, name, bits, adapter, kind, software, seconds, …}
+//       {type: "progress", id, text, tokens, read}   of writing: a piece, how many tokens by now,
+//                                                and how many the prompt had
+//       {type: "ready", model, name?, bits?, adapter, kind, software, seconds, …}
 //       {type: "keeping", model, id, name, done, total | kept | cancelled | refused}
 //       {type: "answer", id, answer}             answer null: a newer job took this one's place
 //       {type: "broken", model, text}            that model could not be loaded
@@ -19,11 +22,13 @@
 
 import { boot } from "./boot.js";
 import { reporter } from "./lane.js";
+import * as inside from "./inside/lane.js";
+import * as programs from "./programs/lane.js";
 import * as search from "./search/lane.js";
 import { forget } from "./snapshot.js";
 import * as write from "./write/lane.js";
 
-const VIEWS = { search, write };
+const VIEWS = { inside, programs, search, write };
 
 const failed = async (error) => {
   await forget(); // should it be at fault, the next start is a plain one
@@ -34,7 +39,7 @@ const failed = async (error) => {
 navigator.gpu?.requestAdapter().catch(() => {});
 
 const python = (async () => {
-  const sources = Object.values(VIEWS).map(async ({ source }) => {
+  const sources = Object.values(VIEWS).flatMap(({ source }) => source).map(async (source) => {
     const response = await fetch(new URL(source, import.meta.url));
     return { name: source.split("/").at(-1), text: await response.text() };
   });
@@ -44,8 +49,9 @@ const python = (async () => {
   return { pyodide, device };
 })();
 
+const held = (view) => lanes[view].held;
 const lanes = Object.fromEntries(
-  Object.entries(VIEWS).map(([name, { lane }]) => [name, lane(python)]),
+  Object.entries(VIEWS).map(([name, { lane }]) => [name, lane(python, held)]),
 );
 
 onmessage = ({ data }) => {

@@ -8,32 +8,46 @@ x = g.input("x", (tt.Sym("rows", max=512), 2048))
 g.output("y", tt.ops.gelu(x))
 session = await device.compile(g)
 out = await session.run(x=array)      # {"y": numpy array}
+
+y = await tt.ops.gelu.on(device, array)     # an op at once, without a graph
 """
 
-from . import ops, quant
-from .dim import Sym
+from . import display, ops, quant
+from .bars import progress
+from .dim import Sym, ceildiv, product
 from .evaluate import evaluate
 from .graph import Graph
-from .op import Op, Spec, Tensor
+from .kernel import Kernel
+from .op import Op, Spec, Tensor, dispatch, fold
 from .pte import load_pte
-from .runtime import Device
+from .runtime import Device, call
 from .session import Session
 from .text.load import load
 from .text.save import save
+from .text.streaming import show
 
 __version__ = "0.1.0"
 __all__ = [
     "Device",
     "Graph",
+    "Kernel",
     "Op",
     "Session",
     "Spec",
     "Sym",
     "Tensor",
+    "call",
+    "ceildiv",
+    "dispatch",
+    "display",
     "evaluate",
+    "fold",
     "load",
     "load_pte",
     "ops",
+    "product",
+    "progress",
     "quant",
     "save",
+    "show",
 ]

@@ -1,4 +1,4 @@
-"""The command line: `tensortab run | serve | embed | generate | quantize | …`; --help has all."""
+"""The command line: `tensortab run | serve | site | embed | generate | quantize | …`."""
 
 import asyncio
 import json
@@ -12,13 +12,15 @@ from typing import Any, TextIO, TypeVar
 import click
 
 import tensortab as tt
-from tensortab import assets, completion, pte, ranking, server, system, vendor
+from tensortab import assets, completion, native_run, pte, ranking, server, system, vendor
 from tensortab import chrome as chromium
 from tensortab import doctor as checks
 from tensortab import firefox as gecko
+from tensortab.bars import Progress, Terminal
 from tensortab.browser_run import Page
 from tensortab.errors import SetupError, TensortabError
-from tensortab.screen import Screen, bar, write
+from tensortab.screen import Screen, write
+from tensortab.site import SEARCH, Site
 from tensortab.text.request import OVERFLOWS
 from tensortab.weights.output import check_free
 from tensortab.weights.source import is_url
@@ -63,6 +65,7 @@ def drive(work: Coroutine[Any, Any, T]) -> T:
     help="A file or folder to have in the tab at its absolute path; repeatable.",
 )
 @click.option("--timeout", type=float, metavar="SECONDS", help="Give up after so long (code 124).")
+@click.option("--native", is_flag=True, help="Use this machine's GPU driver, not a browser.")
 @click.option("--headed", is_flag=True, help="Show the browser.")
 @click.option("--chrome", metavar="PATH", help="The Chromium to use.")
 @click.option("--flags", default="", metavar='"…"', help="More switches for it.")
@@ -71,13 +74,19 @@ def run(
     args: Sequence[str],
     mounts: Sequence[str],
     timeout: float | None,
+    native: bool,
     headed: bool,
     chrome: str | None,
     flags: str,
 ) -> None:
     """Run FILE, a Python file, in a browser tab with WebGPU; its exit code is this one's."""
+    if native and (headed or chrome or flags):
+        raise click.UsageError("--native has no browser for --headed, --chrome and --flags")
 
     async def work() -> int:
+        if native:
+            async with asyncio.timeout(timeout):
+                return await native_run.run(file, args)
         await asyncio.to_thread(vendor.pyodide)  # set-up is not on the program's time
         async with (
             asyncio.timeout(timeout),
@@ -107,21 +116,21 @@ def embed(file: TextIO, query: str, top: int, model: str, native: bool) -> None:
     if not lines:
         raise click.ClickException(f"{file.name} has no lines")
     job = {"query": query, "lines": lines, "top": top}
-    with bar() as update:
+    with Terminal(system.console) as bar:
         work = _rank_natively if native else _rank_in_page
-        found = drive(work(model, job, update))
+        found = drive(work(model, job, bar))
     for score, line in found:
         click.echo(f"{score:.3f}  {line}")
 
 
 async def _rank_natively(
-    model: str, job: dict[str, Any], progress: ranking.Progress
+    model: str, job: dict[str, Any], progress: Progress
 ) -> list[tuple[float, str]]:
     return await ranking.rank(str(vendor.model(model)), progress=progress, **job)
 
 
 async def _rank_in_page(
-    model: str, job: dict[str, Any], progress: ranking.Progress
+    model: str, job: dict[str, Any], progress: Progress
 ) -> list[tuple[float, str]]:
     def output(stream: str, data: bytes) -> None:
         if stream == "stderr":
@@ -262,14 +271,14 @@ def find_model(name: str) -> str:
 def quantize(model: str, out: Path, choice: str) -> None:
     """Write FOLDER's model (a path, a URL or a name) to OUT, quantized, to host or to keep."""
 
-    async def work(progress: ranking.Progress) -> None:
+    async def work(progress: Progress) -> None:
         check_free(out)
         found = find_model(model)
         opened = await tt.load(found, quantize=choice, context=1, progress=progress)
         await tt.save(opened, out, progress=progress)
 
-    with bar() as update:
-        drive(work(update))
+    with Terminal(system.console) as bar:
+        drive(work(bar))
     size = sum(file.stat().st_size for file in out.iterdir())
     click.echo(f"{out}: {size / 1e6:.1f} MB")
 
@@ -297,6 +306,23 @@ def serve(port: int, hub: str | None) -> None:
             await asyncio.Event().wait()
 
     drive(work())
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--with-search", is_flag=True, help="Also the model that searches (91 MB).")
+@click.option("--hub", metavar="URL", help="Where hub ids are looked for; else HF_ENDPOINT says.")
+def site(out: Path, with_search: bool, hub: str | None) -> None:
+    """Write the demo page to OUT, for any web server to serve, under a path too."""
+
+    async def work() -> int:
+        await asyncio.to_thread(vendor.pyodide)
+        if with_search:
+            await asyncio.to_thread(vendor.model, SEARCH)
+        return await asyncio.to_thread(Site.build(search=with_search, hub=hub).write, out)
+
+    size = drive(work())
+    click.echo(f"{out}: {size / 1e6:.1f} MB")
 
 
 @main.command()

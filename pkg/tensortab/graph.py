@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from .dim import Dim, Env, Sym, symbols, value
 from .errors import ShapeError
 from .op import Array, Limit, Spec, Tensor
+from .pictured import html
 
 
 class Graph:
@@ -134,6 +135,8 @@ class Graph:
             raise ShapeError(f"symint {name!r} is an integer, got {value!r}")
         if not sym.min <= value <= sym.max:
             raise ShapeError(f"symint {name!r} is {value}, expected {sym.min} to {sym.max}")
+
+    _repr_html_ = html
 
     def limits(self) -> list[tuple[str, Limit]]:
         """What live values must not break: op name, and (value, most, what)."""

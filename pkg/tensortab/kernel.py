@@ -30,6 +30,8 @@ from .errors import KernelError
 Access = Literal["read", "read_write", "uniform"]
 Knob = int | bool | float | str
 
+_LARGEST = float.fromhex("0x1.fffffep127")  # of float32
+
 UNIFORM_ALIGNMENT = (
     256  # WebGPU's default minUniformBufferOffsetAlignment; no adapter asks for more
 )
@@ -43,6 +45,7 @@ _KNOB = re.compile(
     r"(;[ \t]*// knob)",
     re.MULTILINE,
 )
+_COMMENT = re.compile(r"//[^\n]*")
 _ENABLE = re.compile(r"^enable\s+([^;]+);", re.MULTILINE)
 _WORKGROUP = re.compile(r"@workgroup_size\(([^)]*)\)")
 _PACK = {"u32": "I", "i32": "i", "f32": "f"}
@@ -67,6 +70,40 @@ class Kernel:
     knobs: Mapping[str, str]
     bindings: tuple[Binding, ...]  # storage buffers in binding order, without the uniform
     fields: Mapping[str, str]  # uniform field -> u32 | i32 | f32, in order; empty without a uniform
+
+    @classmethod
+    def from_source(cls, name: str, source: str) -> Kernel:
+        """Read a kernel from WGSL text that is as a file must be; `name` is for errors."""
+        text = _COMMENT.sub("", source)
+        found = sorted(_BINDING.findall(text), key=lambda m: int(m[0]))
+        if len(found) != (declared := text.count("@binding")):
+            raise KernelError(
+                f"{name}.wgsl: {declared} bindings are declared, and {len(found)} of them as they"
+                " are read here: `@group(0) @binding(N) var<storage, read> name: type;`, with"
+                " read_write, or `var<uniform>`"
+            )
+        if [int(m[0]) for m in found] != list(range(len(found))):
+            raise KernelError(
+                f"{name}.wgsl: bindings are numbered {[int(m[0]) for m in found]}, expected 0, 1,"
+                " 2, … without gaps (operands are bound in that order)"
+            )
+        bindings = tuple(Binding(m[3], m[1] or "uniform", m[4].strip()) for m in found)
+        if any(b.access == "uniform" for b in bindings[:-1]):
+            raise KernelError(f"{name}.wgsl: the uniform must be the last binding")
+        body = re.search(r"struct Params\s*\{(.*?)\}", text, re.DOTALL)
+        fields = dict(_FIELD.findall(body[1])) if body else {}
+        if bad := {f: t for f, t in fields.items() if t not in _PACK}:
+            raise KernelError(
+                f"{name}.wgsl: Params has {bad}; its fields are 4-byte scalars {[*_PACK]}"
+            )
+        storage = tuple(b for b in bindings if b.access != "uniform")
+        if clash := fields.keys() & {b.name for b in storage}:
+            raise KernelError(
+                f"{name}.wgsl: {sorted(clash)} name both a binding and a Params field"
+            )
+        if bool(fields) != (len(storage) < len(bindings)):
+            raise KernelError(f"{name}.wgsl: struct Params and var<uniform> go together")
+        return cls(name, source, _knobs(source), storage, fields)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Kernel) and self.source == other.source
@@ -120,6 +157,16 @@ class Kernel:
             source = "enable f16; " + source  # on the first line, a comment's
         return replace(self, source=source, knobs=values)
 
+    def excerpt(self, line: int, column: int) -> str:
+        """A line of the source, and a mark under a column; both count from 1."""
+        text = self.source.splitlines()[line - 1] if line > 0 else ""
+        return f"{line:5} | {text}\n{'':5} | {' ' * (column - 1)}^"
+
+    def refused(self, message: str, place: str = "") -> KernelError:
+        """What a compiler's refusal is raised as; `place` is line:column."""
+        at, knobs = f":{place}" if place else "", f" with {dict(self.knobs)}" if self.knobs else ""
+        return KernelError(f"wgsl/{self.name}.wgsl{at}{knobs}:\n{message}")
+
     def pack(self, values: Mapping[str, float]) -> bytes:
         """Lay out uniform values by field name, padded to the 16 bytes a uniform block takes."""
         if values.keys() != self.fields.keys():
@@ -128,12 +175,20 @@ class Kernel:
             )
         form = "<" + "".join(_PACK[t] for t in self.fields.values())
         try:
-            data = struct.pack(form, *(values[f] for f in self.fields))
+            data = struct.pack(
+                form,
+                *(single(values[f]) if t == "f32" else values[f] for f, t in self.fields.items()),
+            )
         except struct.error as e:
             raise KernelError(
                 f"{self.name}.wgsl: {dict(values)} does not fit its Params: {e}"
             ) from e
         return data + bytes(-len(data) % 16)
+
+
+def single(number: float) -> float:
+    """A number that float32 can hold: beyond its range it is infinite."""
+    return math.copysign(math.inf, number) if abs(number) > _LARGEST else number
 
 
 def _literal(value: Knob, kind: str | None) -> str:
@@ -149,38 +204,13 @@ def _knobs(source: str) -> dict[str, str]:
     return {m["const"] or m["alias"]: m["value"].strip() for m in _KNOB.finditer(source)}
 
 
-def parse(name: str, source: str) -> Kernel:
-    """Read a kernel from WGSL text."""
-    found = sorted(_BINDING.findall(source), key=lambda m: int(m[0]))
-    if [int(m[0]) for m in found] != list(range(len(found))):
-        raise KernelError(
-            f"{name}.wgsl: bindings are numbered {[int(m[0]) for m in found]}, expected 0, 1, 2, …"
-            " without gaps (operands are bound in that order)"
-        )
-    bindings = tuple(Binding(m[3], m[1] or "uniform", m[4].strip()) for m in found)
-    if any(b.access == "uniform" for b in bindings[:-1]):
-        raise KernelError(f"{name}.wgsl: the uniform must be the last binding")
-    body = re.search(r"struct Params\s*\{(.*?)\}", source, re.DOTALL)
-    fields = dict(_FIELD.findall(re.sub(r"//[^\n]*", "", body[1]))) if body else {}
-    if bad := {f: t for f, t in fields.items() if t not in _PACK}:
-        raise KernelError(
-            f"{name}.wgsl: Params has {bad}; its fields are 4-byte scalars {[*_PACK]}"
-        )
-    storage = tuple(b for b in bindings if b.access != "uniform")
-    if clash := fields.keys() & {b.name for b in storage}:
-        raise KernelError(f"{name}.wgsl: {sorted(clash)} name both a binding and a Params field")
-    if bool(fields) != (len(storage) < len(bindings)):
-        raise KernelError(f"{name}.wgsl: struct Params and var<uniform> go together")
-    return Kernel(name, source, _knobs(source), storage, fields)
-
-
 @functools.cache
 def load(name: str) -> Kernel:
     """Read wgsl/<name>.wgsl."""
     path = WGSL / f"{name}.wgsl"
     if not path.is_file():
         raise KernelError(f"there is no kernel {name!r} ({path} does not exist)")
-    return parse(name, path.read_text(encoding="utf-8"))
+    return Kernel.from_source(name, path.read_text(encoding="utf-8"))
 
 
 def names() -> list[str]:

@@ -6,7 +6,8 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, Generic, Literal, ParamSpec
+from functools import update_wrapper
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +116,13 @@ def fold(target: Target, workgroups: Dim) -> Grid:
     return minimum(workgroups, most), ceildiv(workgroups, most), 1
 
 
+class Calls(Protocol):
+    """What `on` asks of a device."""
+
+    async def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run a function of tensors on arrays (eager.py)."""
+
+
 @dataclass(frozen=True)
 class Op(Generic[P]):
     """Three functions with one signature: what comes out, what it means, how to run it.
@@ -144,6 +152,10 @@ class Op(Generic[P]):
         spec = self.shape(*args, **kwargs)
         return Tensor(spec, op=self, args=args, kwargs=kwargs)
 
+    async def on(self, device: Calls, *args: Any, **kwargs: Any) -> Any:
+        """Run the op on numpy arrays at once: an array, or a tuple of them (eager.py)."""
+        return await device.call(self, *args, **kwargs)
+
     def lowered(self, target: Target, *args: Any, **kwargs: Any) -> Sequence[Dispatch]:
         """What an op made of others runs of this one: its dispatches, the output tensor first."""
         assert self.lower
@@ -152,6 +164,21 @@ class Op(Generic[P]):
     @property
     def signature(self) -> inspect.Signature:
         return inspect.signature(self.shape)
+
+
+class Composite(Generic[P]):
+    """A function that makes one tensor of others with ops; called like them."""
+
+    def __init__(self, function: Callable[P, Tensor]) -> None:
+        self._function = function
+        update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        return self._function(*args, **kwargs)
+
+    async def on(self, device: Calls, *args: Any, **kwargs: Any) -> Any:
+        """Run it on numpy arrays at once: an array, or a tuple of them (eager.py)."""
+        return await device.call(self, *args, **kwargs)
 
 
 def buffer_of(t: Tensor) -> Tensor:

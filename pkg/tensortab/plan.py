@@ -19,6 +19,7 @@ from .errors import ShapeError
 from .graph import Graph
 from .kernel import UNIFORM_ALIGNMENT, Kernel
 from .op import Dispatch, Grid, Spec, Tensor, buffer_of, overwritten
+from .pictured import html
 from .target import Target
 
 Role = Literal["input", "constant", "state", "scalar", "output", "work"]
@@ -109,6 +110,8 @@ class Plan:
             ]
         )
 
+    _repr_html_ = html
+
 
 def plan(graph: Graph, target: Target) -> Plan:
     """Lower every op for `target` and lay its buffers out."""
@@ -145,7 +148,8 @@ class _Planner:
             if t.op and t.op.lower:
                 if buffer_of(t) is t:
                     self._place(t, pinned.get(id(t)))
-                self._lower(t)
+                if 0 not in t.shape or overwritten(t):  # of nothing there is nothing to compute
+                    self._lower(t)
             for root in {id(buffer_of(a)): buffer_of(a) for a in (*t.inputs, t)}.values():
                 if root.op and last.get(id(root), -1) <= i and id(root) not in pinned:
                     self._release(root)

@@ -19,6 +19,7 @@ import numpy as np
 
 from .device import Span, Workgroups
 from .op import Array
+from .pictured import html
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Profile:
         ]
         lines.append(f"{'all':28} {len(self.rows):10} {'':10} {self.total_ns / 1e3:10.1f}")
         return "\n".join(lines)
+
+    _repr_html_ = html
 
     def tsv(self) -> str:
         """A line a dispatch, tab-separated, with a heading."""

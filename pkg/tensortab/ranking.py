@@ -5,13 +5,11 @@ score = query · line over unit vectors, the cosine of their angle, in [-1, 1].
 
 import json
 import sys
-from collections.abc import Callable
 
 import numpy as np
 
 import tensortab as tt
-
-Progress = Callable[[str, int, int], None]  # stage, done, total
+from tensortab.bars import Progress
 
 
 async def rank(

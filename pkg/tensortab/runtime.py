@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 from .device import Backend
 from .device.reference import ReferenceBackend
-from .errors import DeviceError
+from .eager import Eager
+from .errors import DeviceError, DeviceLostError
 from .graph import Graph
 from .plan import Plan, plan
 from .session import Session
@@ -21,8 +23,11 @@ Kind = Literal["browser", "native", "reference"]
 class Device:
     """navigator.gpu in a browser, wgpu natively, numpy where there is neither."""
 
+    _default: ClassVar[Device | None] = None
+
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
+        self._eager = Eager(backend)
 
     @classmethod
     async def open(cls, kind: Kind | None = None) -> Device:
@@ -38,6 +43,17 @@ class Device:
                 raise DeviceError(f"no {kind} device: {e}") from e
             warnings.warn(f"no GPU, so numpy computes, slowly: {e}", RuntimeWarning, stacklevel=2)
             return cls(ReferenceBackend())
+
+    @classmethod
+    async def default(cls) -> Device:
+        """The device of `tt.call`: opened when first asked for, and again once it is gone."""
+        if cls._default is None:
+            opened = await cls.open()
+            if cls._default is None:
+                cls._default = opened
+            else:  # somebody else asked meanwhile
+                opened.close()
+        return cls._default
 
     @property
     def info(self) -> Target:
@@ -70,9 +86,33 @@ class Device:
         store = share.store if share else Store()
         return await Session.create(self.backend, graph, planned or self.plan(graph), store)
 
+    async def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run an op, or any function of tensors, on numpy arrays at once (eager.py)."""
+        try:
+            return await self._eager.call(function, args, kwargs)
+        except DeviceLostError:
+            self._forget()
+            raise
+
     def close(self) -> None:
         """Give the device back; its sessions are gone."""
+        self._forget()
         self.backend.close()
+
+    def _forget(self) -> None:
+        if Device._default is self:
+            Device._default = None
+
+
+async def call(
+    function: Callable[..., Any], *args: Any, device: Device | None = None, **kwargs: Any
+) -> Any:
+    """Run an op, or any function of tensors, on numpy arrays at once.
+
+    On the default device, which is opened with the first call, unless `device` is given. What
+    comes back, and what arrays are taken as: eager.py.
+    """
+    return await (device or await Device.default()).call(function, *args, **kwargs)
 
 
 async def _open(kind: str) -> Backend:

@@ -85,7 +85,7 @@ fn main(@builtin(local_invocation_index) i: u32) { y[i] = f32(Acc(x[i]) * Acc(2.
 
 async def main(payload):
     device = await tt.Device.open("browser")
-    double = kernel.parse("double", SOURCE).specialise(Acc="f16")
+    double = Kernel.from_source("double", SOURCE).specialise(Acc="f16")
 
     def lower(target, y, x):
         return [tt.op.dispatch(double, (1, 1, 1), x=x, y=y)]

@@ -86,7 +86,7 @@ def hub(servers: tuple[Hub, str], loop: harness.Loop) -> Iterator[Hub]:
 
 @pytest.fixture(scope="module")
 def context(loop: harness.Loop, chrome: harness.Tab) -> Iterator[BrowserContext]:
-    made = loop.run(chrome.page.browser.new_context())
+    made = loop.run(chrome.page.browser.new_context(service_workers="block"))
     yield made
     loop.run(made.close())
 

@@ -35,6 +35,7 @@ from . import (
     Span,
     allocated,
     check_size,
+    flat,
     round_up,
     split_reads,
 )
@@ -138,7 +139,7 @@ class BrowserBackend:
                 raise DeviceError(f"{what}: the GPU is out of memory ({error.message})")
 
     def write(self, buffer: Buffer, data: Bytes, offset: int = 0) -> None:
-        foreign = data if isinstance(data, JsProxy) else to_js(memoryview(data).cast("B"))
+        foreign = data if isinstance(data, JsProxy) else to_js(flat(data))
         self.js.write(self.gpu, buffer, offset, foreign)
 
     async def read(self, buffer: Buffer, nbytes: int, offset: int = 0) -> bytes:
@@ -162,14 +163,15 @@ class BrowserBackend:
             raise KernelError(
                 f"{kernel.name}.wgsl needs {sorted(missing)}, which {self.target} lacks"
             )
+        # The scope keeps an error from the device's faults: getCompilationInfo has its place.
+        self.gpu.pushErrorScope("validation")
         module = self.gpu.createShaderModule(_object({"code": kernel.source, "label": kernel.name}))
+        self.gpu.popErrorScope()
         # Deprecated forms are warnings; only errors stop a kernel.
         for m in (await self._guard(module.getCompilationInfo())).messages:
             if m.type == "error":
-                raise KernelError(
-                    f"wgsl/{kernel.name}.wgsl:{m.lineNum}:{m.linePos}: {m.message}"
-                    f" (knobs {dict(kernel.knobs)})"
-                )
+                text = f"{m.message}\n{kernel.excerpt(m.lineNum, m.linePos)}"
+                raise kernel.refused(text, f"{m.lineNum}:{m.linePos}")
         # An explicit layout: `auto` would drop the bindings a specialisation leaves unused.
         entries = [
             {"binding": i, "visibility": _COMPUTE, "buffer": {"type": _TYPES[access]}}
@@ -182,7 +184,7 @@ class BrowserBackend:
         try:
             return await self.gpu.createComputePipelineAsync(_object(wanted))
         except JsException as e:
-            raise KernelError(f"wgsl/{kernel.name}.wgsl with {dict(kernel.knobs)}: {e}") from e
+            raise kernel.refused(str(e)) from e
 
     async def record(
         self,
@@ -268,5 +270,14 @@ def _target(adapter: Any, features: frozenset[str], limits: dict[str, int]) -> T
     fallback = getattr(info, "isFallbackAdapter", False) or architecture == "swiftshader"
     return Target(
         "browser", text("vendor"), architecture, text("description"), bool(fallback), features,
-        limits,
+        limits, matrices=_matrices(info, features),
     )  # fmt: skip
+
+
+def _matrices(info: Any, features: frozenset[str]) -> bool:
+    if not {"chromium-experimental-subgroup-matrix", "shader-f16"} <= features:
+        return False
+    wanted = ("f16", "f32", 16, 16, 16)
+    fields = ("componentType", "resultComponentType", "M", "N", "K")
+    offered = [tuple(getattr(c, f) for f in fields) for c in info.subgroupMatrixConfigs]
+    return info.subgroupMinSize == info.subgroupMaxSize == 32 and wanted in offered

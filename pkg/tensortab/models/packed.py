@@ -27,11 +27,11 @@ from ..quant.groups import GROUPS, ScaleType
 from ..quant.recipe import FLOAT, Format, Name, Recipe
 from ..store import Held, Store
 from ..weights import Checkpoint, Output, safetensors
+from ..weights.ahead import PIECE
 from ..weights.checkpoint import WHOLE
 from ..weights.safetensors import Entry
 from .checkpoint import Piece, Weight, Weights
 
-PIECE = 8 << 20  # bytes of a read or a write
 STORED = {"float32": "F32", "float16": "F16", "uint8": "U8", "int8": "I8"}  # as safetensors says
 _CODES: dict[str, Name] = {"U8": "q4gsw", "I8": "q8gsw"}
 _SCALES: dict[str, ScaleType] = {"F16": "float16", "F32": "float32"}

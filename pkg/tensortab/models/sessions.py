@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import memory
+from ..bars import Progress
 from ..graph import Graph
 from ..runtime import Device
 from ..session import Session
 from ..weights import Checkpoint
 from .checkpoint import Weights
-from .fill import Progress, check, fill
+from .fill import check, fill
 
 
 async def open_sessions(

@@ -15,7 +15,7 @@ from __future__ import annotations
 from ..dim import Dim, ceildiv, minimum, upper
 from ..errors import ShapeError
 from ..kernel import load
-from ..op import Array, Dispatch, Limit, Op, Spec, Tensor, dispatch, fold
+from ..op import Array, Composite, Dispatch, Limit, Op, Spec, Tensor, dispatch, fold
 from ..target import Target
 from .attention import (
     Named,
@@ -161,6 +161,7 @@ def _split(
 attend = Op("attend", _attend_shape, _attend_reference, _attend_lower, limit=_attend_limit)
 
 
+@Composite
 def sdpa_with_kv_cache(
     q: Tensor,
     k: Tensor,

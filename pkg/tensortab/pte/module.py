@@ -8,24 +8,30 @@ Arrays come and go in the method's order, dtypes and live shapes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..bars import Progress, told
 from ..errors import FormatError, ShapeError, UnsupportedError
 from ..op import Array
+from ..pictured import html
 from ..profile import Profile, Row
 from ..runtime import Device
 from ..weights import Source, open_source
 from ..weights.source import Address
-from . import blob, portable, program, schema
-from .build import Filling, build, check_operators
-from .delegate import Delegate, Host, converted
+from . import blob, dtypes, portable, program, schema
+from .check import check
+from .delegate import Delegate, Host
 from .describe import describe
 from .schema import DelegateCall, KernelCall, ListValue, MoveCall, TensorValue
+
+_COPY = "aten::copy_"  # into its first argument, which is its result
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,12 @@ class Module:
         blobs = {n: [d.blob for d in m.delegates] for n, m in self.methods.items()}
         return describe(self.program, blobs)
 
+    _repr_html_ = html
+
     async def reset(self) -> None:
         """Put every buffer that outlives a call back to what the file says."""
+        for method in self.methods.values():
+            method.buffers.clear()
         for delegate in self._delegates():
             await delegate.reset(self.host)
 
@@ -80,6 +90,7 @@ class Method:
     plan: schema.Method
     delegates: Sequence[Delegate]
     constants: Mapping[int, Array]
+    buffers: dict[int, Array] = field(default_factory=dict)  # what the last call left in them
 
     async def __call__(self, *inputs: ArrayLike) -> tuple[Any, ...]:
         """Run it: a numpy array for each output."""
@@ -106,7 +117,15 @@ class Method:
                     values[args[-1]] = self._kernel(name, args, values)
                 case MoveCall(source, target):
                     values[target] = self._read(values, source)
+        self.buffers.update((i, values[i]) for i in self._written)
         return tuple(self._read(values, i) for i in self.plan.outputs)
+
+    @property
+    def _written(self) -> set[int]:
+        """The buffers that live from call to call: what is copied into, and is no input."""
+        calls = (c for c in self.plan.instructions if isinstance(c, KernelCall))
+        targets = {c.args[-1] for c in calls if c.name == _COPY and c.args[0] == c.args[-1]}
+        return targets - {*self.plan.inputs}
 
     def _values(self, inputs: Sequence[ArrayLike]) -> dict[int, Any]:
         """What is known before the first instruction: the file's values, and the inputs."""
@@ -116,6 +135,10 @@ class Method:
             )
         known = enumerate(self.plan.values)
         values = {i: v for i, v in known if not isinstance(v, TensorValue)} | dict(self.constants)
+        for i in self._written - values.keys():
+            held = self._tensor(i)
+            values[i] = np.broadcast_to(np.zeros((), held.dtype), held.shape)
+        values |= self.buffers
         for position, (i, given) in enumerate(zip(self.plan.inputs, inputs, strict=True)):
             values[i] = self._checked(position, i, given)
         return values
@@ -129,7 +152,7 @@ class Method:
                 return type(value)(given)  # type: ignore[arg-type]
             raise UnsupportedError(f"{who} is {value!r}, expected a tensor or a number")
         array = np.asarray(given)
-        if not np.can_cast(array.dtype, value.dtype, "same_kind"):
+        if not np.can_cast(array.dtype, dtypes.host(value.dtype), "same_kind"):
             raise ShapeError(f"{who} is {array.dtype}, expected {value.dtype}")
         fits = array.ndim == len(value.shape) and all(
             n <= m if value.dynamic else n == m
@@ -140,14 +163,14 @@ class Method:
             raise ShapeError(
                 f"{who} has shape {list(array.shape)}, expected {list(value.shape)}{most}"
             )
-        return array.astype(value.dtype, copy=False)
+        return dtypes.cast(array, value.dtype)
 
     def _kernel(self, name: str, args: tuple[int, ...], values: Mapping[int, Any]) -> Array:
         """An operator outside of delegates; its result is the last argument, given twice."""
         given = args[: -1 if name.endswith("_") else -2]
         out = self._tensor(args[-1])
         arrays = [self._decoded(values, i) for i in given]
-        return portable.run(self.where, name, arrays, out.dtype)
+        return portable.run(self.where, name, arrays, out.dtype, math.prod(out.shape))
 
     def _decoded(self, values: Mapping[int, Any], index: int) -> Any:
         """A kernel's argument: lists are of values, or refer to them."""
@@ -164,7 +187,7 @@ class Method:
         return values[index]
 
     def _cast(self, index: int, array: Array) -> Array:
-        return array.astype(self._tensor(index).dtype, copy=False)
+        return dtypes.cast(array, self._tensor(index).dtype)
 
     def _tensor(self, index: int) -> TensorValue:
         value = self.plan.values[index]
@@ -173,8 +196,16 @@ class Method:
         return value
 
 
-async def load_pte(address: Address | Source, *, device: Device | None = None) -> Module:
+async def load_pte(
+    address: Address | Source,
+    *,
+    device: Device | None = None,
+    progress: Progress | bool | None = None,
+) -> Module:
     """Load an ExecuTorch program: a path, a URL or bytes, on the best device unless one is given.
+
+    `progress` is called with "weights", the bytes of constants on the device, and how many there
+    are; True shows a bar (bars.py), None does so in a notebook.
 
     Constants go from the file to the device in pieces: now, or where sizes are live with the first
     call, which is compiled for the sizes it has. Raises FormatError for a malformed file,
@@ -182,49 +213,43 @@ async def load_pte(address: Address | Source, *, device: Device | None = None) -
     compiled.
     """
     made = await program.read(open_source(address))
-    checked = {name: await check(made, method) for name, method in made.methods.items()}
+    checked = {name: await check(made, plan) for name, plan in made.methods.items()}
     host = Host(device or await Device.open(), made.source)
     methods = {}
-    for name, method in made.methods.items():
-        constants = await _constants(made.source, method)
+    for name, plan in made.methods.items():
+        constants = await _constants(made.source, plan)
         where = f"{made.source.name}: {name}"
-        methods[name] = Method(where, host, method, checked[name], constants)
-        if not any(isinstance(v, TensorValue) and v.dynamic for v in method.values):
-            for delegate in checked[name]:
-                if delegate.bounds is not None:
-                    await delegate.session(host, delegate.bounds)
-    return Module(made, host, methods)
+        methods[name] = Method(where, host, plan, checked[name], constants)
+    loaded = Module(made, host, methods)
+    try:
+        with told(progress) as tell:
+            await _prepare(host, methods.values(), tell)
+    except BaseException:  # whatever stopped it, its buffers go
+        loaded.close()
+        raise
+    return loaded
 
 
-async def check(made: schema.Program, method: schema.Method) -> list[Delegate]:
-    """The delegates of a method; each is built for its largest sizes once, which checks it."""
-    where = f"{made.source.name}: {method.name}"
-    found = []
-    for number, part in enumerate(method.delegates):
-        name = f"{where}: delegate {number}"
-        if part.id != blob.BACKEND:
-            raise UnsupportedError(f"{name} is for {part.id!r}, expected {blob.BACKEND!r}")
-        delegate = Delegate(name, f"{method.name}/{number}/", await blob.read(made, part.blob))
-        check_operators(name, delegate.blob)
-        if delegate.bounds is not None:
-            build(name, delegate.prefix, delegate.blob, delegate.bounds)
-        found.append(delegate)
-    for call in method.instructions:
-        if isinstance(call, DelegateCall):
-            graph = found[call.delegate].blob
-            if len(call.args) != len(graph.inputs) + len(graph.outputs):
-                raise FormatError(
-                    f"{where}: delegate {call.delegate} is called with {len(call.args)} values, it"
-                    f" has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs"
-                )
-        if isinstance(call, KernelCall):
-            if call.name not in portable.FUNCTIONS:
-                raise UnsupportedError(
-                    f"{where}: {call.name} is outside of a delegate and not implemented"
-                )
-            if len(call.args) < 2:
-                raise FormatError(f"{where}: {call.name} has {len(call.args)} arguments")
-    return found
+async def _prepare(host: Host, methods: Iterable[Method], tell: Progress | None) -> None:
+    """Compile and fill the delegates whose sizes are known."""
+    fixed = [
+        (delegate, delegate.bounds)
+        for method in methods
+        if not any(isinstance(v, TensorValue) and v.dynamic for v in method.plan.values)
+        for delegate in method.delegates
+        if delegate.bounds is not None
+    ]
+    total, done = sum(blob.sizes(delegate.blob.values) for delegate, _ in fixed), 0
+    for delegate, bounds in fixed:
+        await delegate.session(host, bounds, tell and partial(_tell, tell, done, total))
+        done += blob.sizes(delegate.blob.values)
+        if tell and total:
+            tell("weights", done, total)
+
+
+def _tell(tell: Progress, before: int, total: int, done: int) -> None:
+    """What one delegate has, as a part of all."""
+    tell("weights", before + done, total)
 
 
 async def _constants(source: Source, method: schema.Method) -> dict[int, Array]:
@@ -232,15 +257,13 @@ async def _constants(source: Source, method: schema.Method) -> dict[int, Array]:
     found = {}
     for index, value in enumerate(method.values):
         if isinstance(value, TensorValue) and value.constant:
-            if value.dtype == "bfloat16":
-                raise UnsupportedError(f"{source.name}: {method.name}: a constant of bfloat16")
-            size = int(np.prod(value.shape, dtype=object)) * np.dtype(value.dtype).itemsize
+            size = math.prod(value.shape) * dtypes.width(value.dtype)
             start, end = value.constant.start, value.constant.end
             if size > end - start:
                 raise FormatError(
                     f"{source.name}: at byte {start}: {end - start} bytes for a constant"
                     f" {value.dtype}{list(value.shape)}, expected {size}"
                 )
-            filling = Filling(value.constant, value.dtype)
-            found[index] = await converted(source, filling, value.shape, value.dtype)
+            raw = await source.read(start, start + size)
+            found[index] = dtypes.decode(raw, value.dtype, value.shape)
     return found

@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
+from ..bars import Progress
 from ..dim import Sym
 from ..errors import ShapeError
 from ..models import decoder
 from ..models.checkpoint import Weights
-from ..models.fill import Progress
 from ..models.sessions import open_sessions
 from ..op import Array
 from ..profile import Profile

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..bars import Progress, told
 from ..errors import SetupError
 from ..models import architectures
-from ..models.fill import Progress
 from ..models.packed import packed_recipe
 from ..quant.recipe import recipe
 from ..runtime import Device
@@ -22,7 +22,7 @@ async def load(
     quantize: Any = "auto",
     context: int | None = None,
     device: Device | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Any:
     """Open the model in a folder that holds config.json, tokenizer.json and safetensors files.
 
@@ -36,7 +36,7 @@ async def load(
     weights), a format's name, a mapping of name patterns to formats ({"attention": "q8gsw"}) or a
     `Recipe`. `context` is how many tokens a language
     model's caches hold. `progress` is called with a stage, what is done and the total: "weights"
-    in bytes, "tensors" in tensors.
+    in bytes, "tensors" in tensors; True shows a bar (bars.py), None does so in a notebook.
 
     Raises UnsupportedError for another architecture, before a weight is read, SetupError for what
     is not there, FormatError for a malformed file, DeviceError where the device cannot hold the
@@ -60,11 +60,12 @@ async def load(
     chosen = recipe(quantize, packed_recipe(checkpoint) or own)
     opened = device or await Device.open()
     try:
-        if isinstance(architecture, architectures.Encoder):
-            return await Embedder.create(opened, encoder, tokenizer, checkpoint, chosen, progress)
-        return await Generator.create(
-            opened, sizes, tokenizer, checkpoint, chosen, generation, progress
-        )
+        with told(progress) as tell:
+            if isinstance(architecture, architectures.Encoder):
+                return await Embedder.create(opened, encoder, tokenizer, checkpoint, chosen, tell)
+            return await Generator.create(
+                opened, sizes, tokenizer, checkpoint, chosen, generation, tell
+            )
     except BaseException:
         if device is None:
             opened.close()
