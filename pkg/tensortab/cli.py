@@ -1,4 +1,4 @@
-"""The command line: `tensortab run | serve | generate | quantize | …`; --help has all of it."""
+"""The command line: `tensortab run | serve | site | embed | generate | quantize | …`."""
 
 import asyncio
 import json
@@ -311,14 +311,15 @@ def serve(port: int, hub: str | None) -> None:
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--with-search", is_flag=True, help="Also the model that searches (91 MB).")
-def site(out: Path, with_search: bool) -> None:
+@click.option("--hub", metavar="URL", help="Where hub ids are looked for; else HF_ENDPOINT says.")
+def site(out: Path, with_search: bool, hub: str | None) -> None:
     """Write the demo page to OUT, for any web server to serve, under a path too."""
 
     async def work() -> int:
         await asyncio.to_thread(vendor.pyodide)
         if with_search:
             await asyncio.to_thread(vendor.model, SEARCH)
-        return await asyncio.to_thread(Site.build(search=with_search).write, out)
+        return await asyncio.to_thread(Site.build(search=with_search, hub=hub).write, out)
 
     size = drive(work())
     click.echo(f"{out}: {size / 1e6:.1f} MB")

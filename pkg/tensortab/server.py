@@ -8,9 +8,9 @@
     /run.html               what `tensortab run` opens
 
 Pages get a Content-Security-Policy that lets them fetch from here and from one hub of models, and
-from nowhere else. An address that holds a
-version or a hash names the same bytes for ever, so browsers keep it without asking; of everything
-else they ask again, and an unchanged file answers 304.
+from nowhere else. An address that holds a version or a hash names the same bytes for ever, so
+browsers keep it without asking; of everything else they ask again, and what is unchanged answers
+304.
 """
 
 import asyncio

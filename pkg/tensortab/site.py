@@ -2,7 +2,7 @@
 
     index.html              web/index.html, with the site's policy and version in its head
     app.js, write/…         the rest of web/, without what only `tensortab run` opens
-    boot.json               where a page finds Pyodide, the wheel and the tokenizer
+    boot.json               where a page finds Pyodide, the wheel, the tokenizer, a hub
     replay.js               the package's own JavaScript, which a page without eval imports itself
     wheel/…/tensortab-…whl  the running package
     jinja.zip               jinja2, for chat templates
@@ -87,7 +87,7 @@ class Site:
 
     @classmethod
     def build(cls, *, search: bool = False, hub: str | None = None) -> "Site":
-        """The site of the package that runs here; `hub` is the hub's address."""
+        """The site of the package that runs here; `hub` as boot_config has it."""
         package = wheel.build()
         return cls(package, boot_config(package, hub), search)
 

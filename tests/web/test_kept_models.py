@@ -111,12 +111,7 @@ def ask(visit: Visit, text: str) -> None:
 
 
 def written(visit: Visit) -> str:
-    visit.do(visit.page.fill("#prompt", PROMPT))
-    for name, value in {"temperature": 0, "max_new_tokens": 8}.items():
-        visit.do(visit.page.fill(f"[name={name}]", str(value)))
-    visit.do(visit.page.press("#prompt", "Control+Enter"))
-    visit.expect("#run").to_be_visible()
-    return visit.do(visit.page.locator("#written").text_content())
+    return visit.written(PROMPT)
 
 
 def stored(visit: Visit) -> dict[str, dict[str, str]]:
@@ -237,7 +232,7 @@ def test_a_cancelled_download_leaves_what_was_there(page: Visit, hub: Hub) -> No
     before = written(page)
     hub.weights_left, hub.late = 12, asyncio.Event()
     ask(page, SHARDED)
-    page.expect("#opening-told").to_contain_text(" of ")
+    page.expect("#opening-files").to_contain_text(" of ")
     page.do(page.page.click("#cancel"))
     page.expect("#opening").to_be_hidden()
     page.expect("#model-problem").to_be_hidden()
@@ -249,7 +244,7 @@ def test_a_cancelled_download_leaves_what_was_there(page: Visit, hub: Hub) -> No
 def test_a_reload_in_the_middle_of_loading_and_of_keeping(page: Visit, hub: Hub) -> None:
     hub.weights_left, hub.late = 12, asyncio.Event()
     ask(page, SHARDED)
-    page.expect("#opening-told").to_contain_text(" of ")
+    page.expect("#opening-files").to_contain_text(" of ")
     reload(page)
     page.expect("#fact-model").to_have_text("python-16m")
     assert stored(page) == {}
@@ -281,9 +276,9 @@ def test_two_tabs_fetch_a_model_once(
     other = visited(loop, page.context, servers[1])
     hub.weights_left, hub.late = 12, asyncio.Event()
     ask(page, SHARDED)
-    page.expect("#opening-told").to_contain_text(" of ")
+    page.expect("#opening-files").to_contain_text(" of ")
     ask(other, SHARDED)
-    other.expect("#opening-stage").to_contain_text("Waiting for another tab")
+    other.expect("#opening-stage").to_contain_text("Waiting for this model")
     asked = [*hub.asked]
 
     async def go_on() -> None:
@@ -322,19 +317,25 @@ def test_what_is_damaged_is_told_and_can_be_removed(page: Visit, name: str) -> N
         home(page)
 
 
-def test_a_full_disk_is_told_and_the_model_works(page: Visit, loop: harness.Loop) -> None:
-    session = loop.run(page.context.new_cdp_session(page.page))
-    quota = {"origin": page.address.rstrip("/"), "quotaSize": 1000}
-    loop.run(session.send("Storage.overrideQuotaForOrigin", quota))
+def test_a_full_disk_is_told_and_the_model_works(page: Visit) -> None:
+    async def full(route: Route) -> None:
+        text = (await (await route.fetch()).text()).replace(
+            "await navigator.storage.estimate()", "({quota: 20000, usage: 0})"
+        )
+        await route.fulfill(body=text, content_type="text/javascript")
+
+    page.do(page.context.route("**/kept_models.js", full))
+    reload(page)
     ask(page, PLAIN)
     page.expect("#model-problem").to_contain_text(
-        "is open, but was not kept for the next visit: model.safetensors cannot be written: the"
-        " browser has no room left for this site"
+        "“team/plain” is open, but was not kept for the next visit: model.safetensors cannot be"
+        " written: the browser has no room left for this site: "
     )
+    page.expect("#model-problem").to_contain_text("bytes are needed, 20000 are free")
     page.expect("#fact-model").to_have_text(PLAIN)
     assert written(page)
     assert stored(page) == {}
-    loop.run(session.send("Storage.overrideQuotaForOrigin", {"origin": quota["origin"]}))
+    page.do(page.context.unroute_all())
     home(page)
 
 
@@ -393,8 +394,9 @@ def test_why_a_model_is_not_opened(
         await route.abort("connectionrefused")
 
     page.do(page.context.route("**/team/away/**", away))
+    before = page.text("#fact-model")
     ask(page, asked)
     page.expect("#model-problem").to_contain_text(told)
-    page.expect("#fact-model").to_have_text("python-16m")
+    assert page.text("#fact-model") == before
     page.do(page.context.unroute_all())
     assert stored(page) == {}

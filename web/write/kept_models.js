@@ -118,10 +118,15 @@ export async function draft(id, about) {
   };
   return {
     async create(name, nbytes) {
+      const { quota, usage } = await navigator.storage.estimate();
+      if (usage + nbytes > quota) {
+        const free = Math.max(quota - usage, 0);
+        throw new DOMException(`${nbytes} bytes are needed, ${free} are free`, "QuotaExceededError");
+      }
       const file = await folder.getFileHandle(name, { create: true });
       const handle = await file.createSyncAccessHandle();
       files.set(name, handle);
-      handle.truncate(nbytes); // where there is no room for all of it, this says so
+      handle.truncate(nbytes); // some browsers only now see that there is no room
       bytes += nbytes;
     },
     async write(name, at, data) {

@@ -10,7 +10,6 @@ import { embedded } from "../model_files.js";
 import { able, draft, find, hold, identify, touch } from "./kept_models.js";
 
 const PAUSE = 100; // ms between two messages of progress
-const DAMAGED = "What was kept of this model cannot be read. Remove it, and open it anew.";
 const GONE = "This model is not kept any more. Open it anew.";
 
 // What Python tells while it reads: written down, and told at most every so often.
@@ -60,8 +59,7 @@ export class Loading {
   }
 
   // Opens the model of a place: {model, name} with Python's Writer, and the ID of what was read (kept)
-  // or is being written (id); {cancelled} or {refused}.
-  // `tell` is called with {stage, done, total, files, failed?}; where `patient`, a download that
+  // or is being written (id); {cancelled}; or {refused, wasKept}. `tell` is called with {stage, done, total, files, failed?}; where `patient`, a download that
   // fails waits for `retry`.
   open(place, tell, patient) {
     const mine = this.#turn.then(() => this.#open(place, watch(tell), patient));
@@ -87,7 +85,7 @@ export class Loading {
       const found = await find(kept);
       if (!found) return { refused: GONE };
       const answer = await this.#swap({ name, location: found.folder }, watching);
-      if (answer.refused) return { refused: DAMAGED, details: answer.refused };
+      if (answer.refused) return { ...answer, wasKept: true };
       if (answer.model) await touch(found.folder);
       return { ...answer, kept };
     } finally {
@@ -98,7 +96,7 @@ export class Loading {
   async #openAndKeep(place, watching, patient) {
     const id = await identify(place);
     const { signal } = this.#giveUp;
-    const waits = setTimeout(() => watching.say("Waiting for another tab that opens this model"), PAUSE);
+    const waits = setTimeout(() => watching.say("Waiting for this model, which is being kept by another tab or this one"), PAUSE);
     let release;
     try {
       release = await hold(id, "exclusive", signal);

@@ -35,10 +35,15 @@ export class ModelList {
   }
 
   // current: the ID of the kept model in use, null for the page's own, undefined for neither.
-  async show(current = this.#current) {
+  show(current) {
     this.#current = current;
-    this.own.hidden = current === null;
-    this.own.parentElement.ariaCurrent = String(current === null);
+    return this.refresh();
+  }
+
+  async refresh() {
+    const own = this.#current === null;
+    this.own.hidden = own;
+    this.own.parentElement.ariaCurrent = String(own);
     const kept = await list();
     const rows = kept.map((model) => this.#row(model));
     this.list.replaceChildren(this.list.firstElementChild, ...rows);
@@ -72,7 +77,7 @@ export class ModelList {
     }
     if (await remove(id)) this.removed(id);
     else this.say(`“${name}” is being read or written, by this tab or another.`);
-    await this.show();
+    await this.refresh();
     this.own.closest("div").querySelector("#pick").focus(); // the button that had it is gone
   }
 }

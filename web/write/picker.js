@@ -62,13 +62,13 @@ export function modelPicker(section, engine) {
     busy = false;
     opening.end();
     if (!answer) say("The model was not opened: the computation stopped.");
-    else if (answer.refused) refuse(answer, place);
+    else if (answer.refused) refuse("The model was not opened.", answer, place);
     else if (!answer.cancelled) settle(place && { ...place, ...answer });
   }
 
-  function refuse({ refused, details: more }, place) {
-    const { text, details: said } = explain(refused, place);
-    say(`The model was not opened. ${text}`, said || more);
+  function refuse(what, answer, place) {
+    const { text, details: said } = explain(answer, place);
+    say(`${what} ${text}`, said);
   }
 
   // A model stands: it is asked for again after a crash, and at the next visit if it is kept.
@@ -76,7 +76,7 @@ export function modelPicker(section, engine) {
     engine.place = place?.kept ? { name: place.name, kept: place.kept } : place;
     if (place?.kept) kept.set("last", JSON.stringify(engine.place));
     else kept.drop("last");
-    models.show(place ? (place.kept ?? undefined) : null);
+    models.show(place ? place.kept : null);
     address.value = "";
   }
 
@@ -94,6 +94,7 @@ export function modelPicker(section, engine) {
       if (place) open(place);
       else say(NO_ADDRESS);
     } catch {
+      // boot.json names the hub
       say("This page’s server does not answer, and only it knows where the hub is.");
     }
   }
@@ -111,8 +112,10 @@ export function modelPicker(section, engine) {
       told.textContent = `Keeping ${name} in this browser: ${size(done)} of ${size(total)}`;
     }
     if (refused) say(`“${name}” is open, but was not kept for the next visit: ${refused}`);
+    // Asked for once there is something to lose; without it a browser short of room may drop all.
+    if (isKept) navigator.storage.persist?.().catch(() => {});
     if (isKept && engine.place?.id === id) settle({ name, kept: id });
-    else if (isKept) models.show();
+    else if (isKept) models.refresh();
   }
 
   engine.addEventListener("keeping", ({ detail }) => tellKeeping(detail));
@@ -122,7 +125,7 @@ export function modelPicker(section, engine) {
     const { missed } = facts;
     delete facts.missed; // told once
     settle(null);
-    say(`“${missed.name}” was not opened again. ${missed.refused}`, missed.details);
+    refuse(`“${missed.name}” was not opened again.`, missed, missed);
   });
   pick.addEventListener("click", () => input.click());
   look.addEventListener("click", openTyped);

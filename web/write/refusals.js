@@ -29,8 +29,10 @@ const REFUSALS = [
   ],
 ];
 
+const DAMAGED = "What was kept of this model cannot be read. Remove it, and open it anew.";
+
 // {text, details}; the details are what Python said, where that is not the text.
-export function explain(said, place) {
+export function explain({ refused: said, wasKept }, place) {
   const [pattern, sentence] = REFUSALS.find(([known]) => known.test(said)) ?? [];
-  return sentence ? { text: sentence(place, said.match(pattern)), details: said } : { text: said };
+  return sentence ? { text: sentence(place, said.match(pattern)), details: said } : wasKept ? { text: DAMAGED, details: said } : { text: said };
 }

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..bars import Progress
+from ..bars import Progress, told
 from ..device import size_of
 from ..models.architectures import QUANTIZED_HERE
 from ..models.packed import write
@@ -34,31 +34,32 @@ _COPIED = (
 
 
 async def save(
-    model: Embedder | Generator, location: Any, *, progress: Progress | None = None
+    model: Embedder | Generator, location: Any, *, progress: Progress | bool | None = None
 ) -> None:
     """Write the folder at `location`: a path, or in a page what weights/output.py says.
 
     It is there whole or not at all. The model may be used meanwhile. `progress` is called with
-    "saving", the bytes of weights written and their total.
+    "saving", the bytes of weights written and their total; True and None are what they are to load.
 
     Raises SetupError for a folder that holds something already, and where there is no room.
     """
-
-    def count(done: int, total: int) -> None:
-        if progress:
-            progress("saving", done, total)
-
     folder = model.tokenizer.folder
     assert folder is not None, "load() opens tokenizers from folders"
     session = model.prompt if isinstance(model, Generator) else model.session
     config = {k: v for k, v in (await folder.json("config.json")).items() if k != _KEY}
     if any(weight.format.quantized for weight in model.weights.weights.values()):
         config[_KEY] = QUANTIZED_HERE
-    async with open_output(location) as output:
-        await _put(output, "config.json", json.dumps(config, indent=2).encode())
-        for name in _COPIED:
-            await _copy(folder, output, name)
-        await write(model.device.backend, session.store, model.weights, output, count)
+
+    def count(done: int, total: int) -> None:
+        if tell:
+            tell("saving", done, total)
+
+    with told(progress) as tell:
+        async with open_output(location) as output:
+            await _put(output, "config.json", json.dumps(config, indent=2).encode())
+            for name in _COPIED:
+                await _copy(folder, output, name)
+            await write(model.device.backend, session.store, model.weights, output, count)
 
 
 async def _copy(folder: Folder, output: Output, name: str) -> None:

@@ -264,8 +264,8 @@ class JsOutput:
             await promise
         except JsException as error:
             full = error.name == "QuotaExceededError"
-            why = "the browser has no room left for this site" if full else error.message
-            raise SetupError(f"{name} cannot be written: {why}") from error
+            why = "the browser has no room left for this site: " if full else ""
+            raise SetupError(f"{name} cannot be written: {why}{error.message}") from error
 
 
 def _object(**fields: Any) -> Any:
