@@ -4,11 +4,12 @@
 
 import { Engine } from "./engine.js";
 import { number, seconds } from "./format.js";
+import { programs } from "./programs/view.js";
 import { search } from "./search/view.js";
 import { write } from "./write/view.js";
 
-const engine = new Engine();
-const VIEWS = { write, search };
+const VIEWS = { write, search, programs };
+const engine = new Engine(Object.keys(VIEWS));
 const shown = () => (location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "write");
 engine.need(shown()); // before anything else is done: Python takes longest
 
@@ -73,14 +74,20 @@ function tellStage({ stage, done, total }) {
 }
 
 function tellFacts({ name, bits, adapter, kind, software, seconds: loaded }) {
-  element("fact-model").textContent = name;
-  element("fact-weights").textContent = `${number(bits, 2)} bits each`;
-  element("fact-adapter").textContent = adapter;
-  element("fact-seconds").textContent = seconds(loaded);
+  tellFact("model", name);
+  tellFact("weights", bits && `${number(bits, 2)} bits each`);
+  tellFact("adapter", adapter);
+  tellFact("seconds", name && seconds(loaded));
   const missing = isSecureContext ? NO_WEBGPU : INSECURE;
   const notice = kind === "reference" ? missing : software ? SOFTWARE : "";
   element("engine-notice").hidden = !notice;
   element("engine-notice").textContent = notice;
+}
+
+// A view may be ready without a model.
+function tellFact(fact, text) {
+  element(`fact-${fact}`).parentElement.hidden = !text;
+  element(`fact-${fact}`).textContent = text ?? "";
 }
 
 function show() {

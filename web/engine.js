@@ -48,11 +48,16 @@ function told(details) {
 }
 
 export class Engine extends EventTarget {
-  models = { write: fresh(), search: fresh() };
+  models; // by the views' names
   files = null; // of the model that a person picked for writing, asked for again after a crash
   #jobs = new Map(); // id → {model, aside, resolve, progress}; aside: does not keep the model
   #next = 1;
   #worker;
+
+  constructor(views) {
+    super();
+    this.models = Object.fromEntries(views.map((view) => [view, fresh()]));
+  }
 
   // A model is loaded from here on; a worker that failed is replaced.
   need(model) {

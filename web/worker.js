@@ -6,21 +6,23 @@
 //       {id, model: "write", type: "write", prompt, chat, options}
 //       {id, model: "write", type: "open", files: {name, files} | null}   null: the embedded model
 //       {id, model: "write", type: "cancel"}     gives up opening
+//       {id, model: "programs", type: "see" | "run" | "reset" | "peek", …}   see programs/lane.js
 //       {id, model, type: "stop"}                takes the place of whatever runs, and does nothing
 // out   {type: "progress", model?, id?, stage, done, total}   without model: Python's start
 //       {type: "progress", id, text, tokens}     of writing: a piece, and how many tokens by now
-//       {type: "ready", model, name, bits, adapter, kind, software, seconds, …}
+//       {type: "ready", model, name?, bits?, adapter, kind, software, seconds, …}
 //       {type: "answer", id, answer}             answer null: a newer job took this one's place
 //       {type: "broken", model, text}            that model could not be loaded
 //       {type: "failed", text}                   nothing works any more
 
 import { boot } from "./boot.js";
 import { reporter } from "./lane.js";
+import * as programs from "./programs/lane.js";
 import * as search from "./search/lane.js";
 import { forget } from "./snapshot.js";
 import * as write from "./write/lane.js";
 
-const VIEWS = { search, write };
+const VIEWS = { programs, search, write };
 
 const failed = async (error) => {
   await forget(); // should it be at fault, the next start is a plain one
@@ -31,7 +33,7 @@ const failed = async (error) => {
 navigator.gpu?.requestAdapter().catch(() => {});
 
 const python = (async () => {
-  const sources = Object.values(VIEWS).map(async ({ source }) => {
+  const sources = Object.values(VIEWS).flatMap(({ source }) => source).map(async (source) => {
     const response = await fetch(new URL(source, import.meta.url));
     return { name: source.split("/").at(-1), text: await response.text() };
   });

@@ -1,5 +1,6 @@
 // The view that ranks lines by meaning: lines and a query in, the ranking out.
 
+import { made } from "../dom.js";
 import { onFilesDropped } from "../drop.js";
 import { count, number, seconds } from "../format.js";
 import { keeper } from "../kept.js";
@@ -25,13 +26,6 @@ function distinct(text) {
 }
 
 const total = (entries) => entries.reduce((sum, { numbers }) => sum + numbers.length, 0);
-
-function made(tag, className, text = "") {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = text;
-  return node;
-}
 
 function places(numbers) {
   if (numbers.length === 1) return `line ${number(numbers[0])}`;
