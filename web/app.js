@@ -4,11 +4,12 @@
 
 import { Engine } from "./engine.js";
 import { number, seconds } from "./format.js";
+import { inside } from "./inside/view.js";
 import { programs } from "./programs/view.js";
 import { search } from "./search/view.js";
 import { write } from "./write/view.js";
 
-const VIEWS = { write, search, programs };
+const VIEWS = { write, search, programs, inside };
 const engine = new Engine(Object.keys(VIEWS));
 const shown = () => (location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "write");
 engine.need(shown()); // before anything else is done: Python takes longest
@@ -43,8 +44,14 @@ const STATES = {
 
 const element = (id) => document.getElementById(id);
 
+// The view Inside tells of the model that it looks at, once that is asked for.
+function told() {
+  const view = shown();
+  return view === "inside" && engine.models[engine.about].state !== "idle" ? engine.about : view;
+}
+
 function tell() {
-  const { state, stage, facts, problem } = engine.models[shown()];
+  const { state, stage, facts, problem } = engine.models[told()];
   element("engine").dataset.state = state;
   if (element("engine-state").textContent !== STATES[state])
     element("engine-state").textContent = STATES[state];
@@ -105,7 +112,9 @@ function show() {
 }
 
 engine.addEventListener("state", tell);
-element("restart").addEventListener("click", () => engine.need(shown()));
+element("restart").addEventListener("click", () => {
+  for (const model of new Set([shown(), told()])) engine.need(model);
+});
 for (const [name, view] of Object.entries(VIEWS)) view(element(name), engine);
 addEventListener("hashchange", show);
 show();

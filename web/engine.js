@@ -50,6 +50,7 @@ function told(details) {
 export class Engine extends EventTarget {
   models; // by the views' names
   files = null; // of the model that a person picked for writing, asked for again after a crash
+  about; // the model that the view Inside looks at
   #jobs = new Map(); // id → {model, aside, resolve, progress}; aside: does not keep the model
   #next = 1;
   #worker;
@@ -66,6 +67,13 @@ export class Engine extends EventTarget {
     this.#worker ??= this.#started();
     this.#change(model, { ...fresh(), state: "loading" });
     this.#worker.postMessage({ type: "load", model, files: model === "write" ? this.files : null });
+  }
+
+  // Ends whatever runs, for good: all that was loaded is loaded again.
+  restart() {
+    const had = Object.keys(this.models).filter((name) => this.models[name].state !== "idle");
+    if (this.#worker) this.#fail("ended by hand");
+    for (const model of had) this.need(model);
   }
 
   ask(model, job, progress) {

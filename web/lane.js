@@ -34,6 +34,11 @@ export class Lane {
 
   stale = () => this.#waiting !== null;
 
+  // What is loaded, for a lane that looks at others; null before.
+  get held() {
+    return this.#model;
+  }
+
   async load(files) {
     try {
       const { model, name } = await this.open(files, reporter({ model: this.model }));

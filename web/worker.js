@@ -6,6 +6,7 @@
 //       {id, model: "write", type: "write", prompt, chat, options}
 //       {id, model: "write", type: "open", files: {name, files} | null}   null: the embedded model
 //       {id, model: "write", type: "cancel"}     gives up opening
+//       {id, model: "inside", type: "look" | "profile" | "read" | "attention" | "run" | "interrupt", …}
 //       {id, model: "programs", type: "see" | "run" | "reset" | "peek", …}   see programs/lane.js
 //       {id, model, type: "stop"}                takes the place of whatever runs, and does nothing
 // out   {type: "progress", model?, id?, stage, done, total}   without model: Python's start
@@ -16,13 +17,14 @@
 //       {type: "failed", text}                   nothing works any more
 
 import { boot } from "./boot.js";
+import * as inside from "./inside/lane.js";
 import { reporter } from "./lane.js";
 import * as programs from "./programs/lane.js";
 import * as search from "./search/lane.js";
 import { forget } from "./snapshot.js";
 import * as write from "./write/lane.js";
 
-const VIEWS = { programs, search, write };
+const VIEWS = { inside, programs, search, write };
 
 const failed = async (error) => {
   await forget(); // should it be at fault, the next start is a plain one
@@ -39,12 +41,13 @@ const python = (async () => {
   });
   const pyodide = await boot({ progress: reporter({}), remember: true });
   for (const { name, text } of await Promise.all(sources)) pyodide.FS.writeFile(name, text);
-  const device = await pyodide.runPythonAsync("import tensortab; await tensortab.Device.open()");
+  const device = await pyodide.runPythonAsync("import tensortab; await tensortab.Device.default()");
   return { pyodide, device };
 })();
 
+const held = (view) => lanes[view].held;
 const lanes = Object.fromEntries(
-  Object.entries(VIEWS).map(([name, { lane }]) => [name, lane(python)]),
+  Object.entries(VIEWS).map(([name, { lane }]) => [name, lane(python, held)]),
 );
 
 onmessage = ({ data }) => {

@@ -1,0 +1,176 @@
+// A text as the language model reads it: what each token looks at, and what is expected after it.
+
+import { button, choice, holding, made } from "../dom.js";
+import { count, number } from "../format.js";
+import { keeper } from "../kept.js";
+import { draw, placeOf } from "./heat.js";
+import { quoted, seen } from "./tokens.js";
+
+const MOST = 3; // tokens named in words
+const kept = keeper("inside");
+const percent = (share) => `${number(100 * share, share < 0.1 ? 1 : 0)} %`;
+
+function expectedNode({ best, came }, next) {
+  const list = made("ol", "expected");
+  list.ariaLabel = "Likeliest next tokens";
+  const shown = best.map(([token, share]) => [token, share, token === next]);
+  if (next !== undefined && !shown.some(([, , it]) => it)) shown.push([next, came, true]);
+  for (const [token, share, it] of shown) {
+    const bar = made("span", "bar");
+    bar.ariaHidden = "true";
+    bar.style.setProperty("--score", share);
+    list.append(
+      holding("li", "", made("span", "code", seen(token)), bar, made("span", "value", percent(share)), made("span", "quiet", it ? "came next" : "")),
+    );
+  }
+  return list;
+}
+
+export function attention(section, engine) {
+  const element = (id) => section.querySelector(`#${id}`);
+  const [text, problem, state, result] = ["read-text", "read-problem", "read-state", "read-result"].map(element);
+  const [chips, matrix, heads, words, expected] = ["read-tokens", "read-matrix", "read-heads", "read-words", "read-expected"].map(element);
+  let reading = null; // {tokens, layers, heads, expected, …}
+  let weights = null; // of the layer, float32 [heads, T, T]
+  let [layer, head, token] = [0, 0, 0];
+  let turn = 0;
+
+  function say(said) {
+    problem.textContent = said;
+    problem.hidden = !said;
+  }
+
+  const row = (at) => {
+    const size = reading.tokens.length;
+    const start = (head * size + at) * size;
+    return weights.subarray(start, start + size);
+  };
+
+  function tell() {
+    const { tokens } = reading;
+    const shares = row(token);
+    chips.querySelectorAll("label").forEach((chip, i) => {
+      chip.style.setProperty("--share", i <= token ? shares[i] : 0);
+      chip.title = i <= token ? percent(shares[i]) : "comes later";
+    });
+    const order = [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, MOST);
+    const parts = order.filter((i) => shares[i] > 0).map((i) => `${percent(shares[i])} at ${quoted(tokens[i])}`);
+    words.textContent = `Layer ${layer + 1}, head ${head + 1}: token ${token + 1}, ${quoted(tokens[token])}, looks ${parts.join(", ")}.`;
+    element("read-after").textContent = `After ${quoted(tokens[token])}`;
+    expected.replaceChildren(expectedNode(reading.expected[token], tokens[token + 1]));
+    element("read-row").style.setProperty("--row", token / tokens.length);
+    element("read-row").style.setProperty("--rows", tokens.length);
+  }
+
+  function show() {
+    const size = reading.tokens.length;
+    const area = size * size;
+    draw(matrix, weights.subarray(head * area, (head + 1) * area), size);
+    heads.querySelectorAll("button").forEach((node, i) => node.setAttribute("aria-pressed", i === head));
+    tell();
+  }
+
+  // Pictures of all the layer's heads, to choose one by.
+  function thumbnails() {
+    const size = reading.tokens.length;
+    const made_ = Array.from({ length: reading.heads }, (_, i) => {
+      const canvas = made("canvas");
+      draw(canvas, weights.subarray(i * size * size, (i + 1) * size * size), size);
+      const node = button("", () => {
+        head = i;
+        show();
+      });
+      node.append(canvas, `Head ${i + 1}`);
+      return node;
+    });
+    heads.replaceChildren(...made_);
+  }
+
+  async function open(chosen) {
+    layer = chosen;
+    const mine = turn;
+    const answer = await engine.ask("inside", { type: "attention", layer });
+    if (!answer || mine !== turn || chosen !== layer) return; // something newer owns the page
+    weights = answer.weights;
+    const window = reading.windows[layer];
+    element("read-window").textContent = window ? `This layer sees the last ${count(window, "token")} alone.` : "";
+    thumbnails();
+    show();
+  }
+
+  function chip(value, i) {
+    const input = Object.assign(made("input"), { type: "radio", name: "token", value: String(i), checked: i === token });
+    input.addEventListener("change", () => {
+      token = i;
+      tell();
+    });
+    const node = holding("label", "chip code", input, seen(value));
+    if (value.includes("\n")) node.classList.add("breaks");
+    return node;
+  }
+
+  async function read() {
+    if (!text.value) {
+      say("Type a text first.");
+      text.focus();
+      return;
+    }
+    say("");
+    kept.set("text", text.value);
+    const mine = ++turn;
+    state.textContent = "Reading";
+    const answer = await engine.ask("inside", { type: "read", text: text.value });
+    if (mine !== turn) return;
+    state.textContent = "";
+    if (!answer || answer.missing) return;
+    if (answer.refused) {
+      say(answer.refused);
+      return;
+    }
+    reading = answer;
+    [layer, head, token] = [Math.min(layer, answer.layers - 1), Math.min(head, answer.heads - 1), answer.tokens.length - 1];
+    const left = answer.left ? ` The ${count(answer.left, "token")} after these are not read.` : "";
+    state.textContent = `${count(answer.tokens.length, "token")}.${left}`;
+    chips.replaceChildren(...answer.tokens.map(chip));
+    const layers = choice(Array.from({ length: answer.layers }, (_, i) => [String(i), String(i + 1)]), String(layer), (i) => open(Number(i)));
+    layers.id = "read-layer";
+    element("read-layer").replaceWith(layers);
+    await open(layer);
+    result.hidden = false;
+  }
+
+  element("read-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    read();
+  });
+  text.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      read();
+    }
+  });
+  matrix.addEventListener("click", (event) => {
+    [token] = placeOf(event, reading.tokens.length);
+    chips.querySelectorAll("input")[token].checked = true;
+    tell();
+  });
+  matrix.addEventListener("pointermove", (event) => {
+    const [from, to] = placeOf(event, reading.tokens.length);
+    const said = to <= from ? `looks ${percent(row(from)[to])} at` : "comes before";
+    element("read-point").textContent = `${quoted(reading.tokens[from])} ${said} ${quoted(reading.tokens[to])}`;
+  });
+  matrix.addEventListener("pointerleave", () => (element("read-point").textContent = ""));
+  text.value = kept.get("text") ?? text.defaultValue;
+
+  return {
+    // Another model: what was read is not its.
+    forget() {
+      turn += 1;
+      reading = weights = null;
+      result.hidden = true;
+      state.textContent = "";
+      say("");
+    },
+    shown: () => !reading && read(),
+  };
+}

@@ -1,0 +1,129 @@
+// The view that looks inside what the others have open: plan, times, kernels, attention, and a cell.
+
+import { button, made } from "../dom.js";
+import { keeper } from "../kept.js";
+import { attention } from "./attention.js";
+import { cell } from "./cell.js";
+import { kernelNodes } from "./kernels.js";
+import { planNodes } from "./plan.js";
+import { tabs } from "./tabs.js";
+import { timesNodes } from "./times.js";
+
+const kept = keeper("inside");
+const MISSING = {
+  write: "The language model is not loaded yet.",
+  search: "The sentence model is not loaded yet.",
+  programs: "No program is open, or it has not run yet: it is compiled for the sizes it first gets.",
+};
+
+export function inside(section, engine) {
+  const element = (id) => section.querySelector(`#${id}`);
+  const [parts, missing, problem] = ["inside-parts", "inside-missing", "inside-problem"].map(element);
+  const [plan, times, kernels] = ["side-plan", "side-times", "side-kernels"].map(element);
+  const subjects = [...section.querySelectorAll("[name=subject]")];
+  const reader = attention(section, engine);
+  let seen = null; // the facts of what is shown
+  let chosen = {}; // the plan that is shown: {part, kernels, …}
+  let timed = false;
+  let turn = 0;
+
+  const subject = () => subjects.find(({ checked }) => checked).value;
+  const there = () => ["ready", "working"].includes(engine.models[subject()].state);
+
+  function tellMissing(on) {
+    missing.hidden = !on;
+    element("inside-sides").hidden = on && sides.shown() !== "cell";
+    if (!on) return;
+    const loading = engine.models[subject()].state === "loading";
+    element("missing-text").textContent = loading ? "It is being loaded." : MISSING[subject()];
+    element("inside-load").hidden = loading || subject() === "programs";
+    element("inside-open").hidden = subject() !== "programs";
+    for (const side of [plan, times, kernels]) side.replaceChildren();
+    parts.parentElement.hidden = true;
+  }
+
+  async function look(part = 0) {
+    const mine = ++turn;
+    timed = false;
+    const answer = await engine.ask("inside", { type: "look", subject: subject(), part });
+    if (mine !== turn || !answer) return;
+    tellMissing(Boolean(answer.missing));
+    if (answer.missing) return;
+    chosen = answer;
+    parts.replaceChildren(...answer.parts.map((name, i) => new Option(name, i, false, i === answer.part)));
+    parts.parentElement.hidden = answer.parts.length < 2;
+    const { nodes, select } = kernelNodes(answer.kernels);
+    kernels.replaceChildren(...nodes);
+    const toKernel = (i) => {
+      sides.show("kernels");
+      select(i);
+    };
+    plan.replaceChildren(...planNodes(answer, toKernel));
+    times.replaceChildren();
+    show(sides.shown());
+  }
+
+  async function measure() {
+    const mine = turn;
+    timed = true;
+    times.replaceChildren(made("p", "quiet", "Measuring"));
+    times.ariaBusy = "true";
+    const answer = await engine.ask("inside", { type: "profile", subject: subject(), part: chosen.part });
+    if (mine !== turn) return;
+    times.ariaBusy = "false";
+    const again = button("Measure again", measure);
+    if (!answer || answer.missing) times.replaceChildren(again);
+    else if (answer.refused) times.replaceChildren(made("p", "notice", answer.refused), again);
+    else times.replaceChildren(...timesNodes(answer), again);
+  }
+
+  // What a side needs when it is first seen.
+  function show(side) {
+    element("inside-sides").hidden = !missing.hidden && side !== "cell";
+    if (!missing.hidden) return;
+    if (side === "times" && !timed) measure();
+    if (side === "attention") {
+      const reads = subject() === "write";
+      element("attention").hidden = !reads;
+      element("no-attention").hidden = reads;
+      if (reads) reader.shown();
+    }
+  }
+
+  // The models of other views come, change and go.
+  function follow() {
+    if (section.hidden) return;
+    const { facts } = engine.models[subject()];
+    if (!there()) {
+      seen = null;
+      turn += 1;
+      tellMissing(true);
+    } else if (facts !== seen) {
+      seen = facts;
+      reader.forget();
+      look();
+    }
+  }
+
+  function choose() {
+    kept.set("subject", subject());
+    engine.about = subject();
+    seen = null;
+    follow();
+    engine.dispatchEvent(new Event("state")); // the shell tells of the model that is looked at
+  }
+
+  const sides = tabs(element("inside-tabs"), kept.get("side"), (side) => {
+    kept.set("side", side);
+    show(side);
+  });
+  cell(section, engine);
+  for (const input of subjects) input.addEventListener("change", choose);
+  for (const input of subjects) if (input.value === kept.get("subject")) input.checked = true;
+  engine.about = subject();
+  parts.addEventListener("change", () => look(Number(parts.value)));
+  element("inside-load").addEventListener("click", () => engine.need(subject()));
+  engine.addEventListener("state", follow);
+  addEventListener("hashchange", () => setTimeout(follow)); // the shell shows the view first
+  follow();
+}
