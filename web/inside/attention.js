@@ -54,8 +54,9 @@ export function attention(section, engine) {
       chip.title = i <= token ? percent(shares[i]) : "comes later";
     });
     const order = [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, MOST);
-    const parts = order.filter((i) => shares[i] > 0).map((i) => `${percent(shares[i])} at ${quoted(tokens[i])}`);
-    words.textContent = `Layer ${layer + 1}, head ${head + 1}: token ${token + 1}, ${quoted(tokens[token])}, looks ${parts.join(", ")}.`;
+    const parts = order.filter((i) => shares[i] > 0).map((i) => `${quoted(tokens[i])} ${percent(shares[i])}`);
+    const where = `Layer ${layer + 1}, head ${head + 1}`;
+    words.textContent = `${where}: token ${token + 1}, ${quoted(tokens[token])}, looks at ${parts.join(", ")}.`;
     element("read-after").textContent = `After ${quoted(tokens[token])}`;
     expected.replaceChildren(expectedNode(reading.expected[token], tokens[token + 1]));
     element("read-row").style.setProperty("--row", token / tokens.length);
@@ -73,7 +74,7 @@ export function attention(section, engine) {
   // Pictures of all the layer's heads, to choose one by.
   function thumbnails() {
     const size = reading.tokens.length;
-    const made_ = Array.from({ length: reading.heads }, (_, i) => {
+    const nodes = Array.from({ length: reading.heads }, (_, i) => {
       const canvas = made("canvas");
       draw(canvas, weights.subarray(i * size * size, (i + 1) * size * size), size);
       const node = button("", () => {
@@ -83,14 +84,14 @@ export function attention(section, engine) {
       node.append(canvas, `Head ${i + 1}`);
       return node;
     });
-    heads.replaceChildren(...made_);
+    heads.replaceChildren(...nodes);
   }
 
   async function open(chosen) {
     layer = chosen;
     const mine = turn;
     const answer = await engine.ask("inside", { type: "attention", layer });
-    if (!answer || mine !== turn || chosen !== layer) return; // something newer owns the page
+    if (!answer || answer.missing || mine !== turn || chosen !== layer) return; // something newer owns the page
     weights = answer.weights;
     const window = reading.windows[layer];
     element("read-window").textContent = window ? `This layer sees the last ${count(window, "token")} alone.` : "";
@@ -105,8 +106,7 @@ export function attention(section, engine) {
       tell();
     });
     const node = holding("label", "chip code", input, seen(value));
-    if (value.includes("\n")) node.classList.add("breaks");
-    return node;
+    return value.includes("\n") ? [node, made("span", "break")] : [node];
   }
 
   async function read() {
@@ -131,7 +131,7 @@ export function attention(section, engine) {
     [layer, head, token] = [Math.min(layer, answer.layers - 1), Math.min(head, answer.heads - 1), answer.tokens.length - 1];
     const left = answer.left ? ` The ${count(answer.left, "token")} after these are not read.` : "";
     state.textContent = `${count(answer.tokens.length, "token")}.${left}`;
-    chips.replaceChildren(...answer.tokens.map(chip));
+    chips.replaceChildren(...answer.tokens.flatMap(chip));
     const layers = choice(Array.from({ length: answer.layers }, (_, i) => [String(i), String(i + 1)]), String(layer), (i) => open(Number(i)));
     layers.id = "read-layer";
     element("read-layer").replaceWith(layers);
@@ -156,8 +156,9 @@ export function attention(section, engine) {
   });
   matrix.addEventListener("pointermove", (event) => {
     const [from, to] = placeOf(event, reading.tokens.length);
-    const said = to <= from ? `looks ${percent(row(from)[to])} at` : "comes before";
-    element("read-point").textContent = `${quoted(reading.tokens[from])} ${said} ${quoted(reading.tokens[to])}`;
+    const [one, other] = [from, to].map((i) => quoted(reading.tokens[i]));
+    const share = to <= from ? percent(row(from)[to]) : "cannot: it comes later";
+    element("read-point").textContent = `${one} looks at ${other}: ${share}`;
   });
   matrix.addEventListener("pointerleave", () => (element("read-point").textContent = ""));
   text.value = kept.get("text") ?? text.defaultValue;

@@ -205,11 +205,12 @@ def _told(error: BaseException) -> dict[str, Any]:
     line = places[-1].lineno if places else None
     if isinstance(error, SyntaxError) and error.filename == NAME:
         line = error.lineno
-    # This package's errors say who, what and why; a traceback of its own lines adds nothing.
-    words = traceback.format_exception_only(error)
-    own = isinstance(error, TensortabError)
+    if isinstance(error, TensortabError):  # of several lines, with a name that is said by `errors`
+        words = f"{type(error).__name__}: {error}"
+    else:
+        words = traceback.format_exception_only(error)[-1].strip()
     return {
-        "error": "".join(words).strip() if own else words[-1].strip(),
+        "error": words,
         "line": line,
         "trace": "".join(traceback.format_exception(error)),
     }

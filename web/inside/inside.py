@@ -25,13 +25,14 @@ from tensortab.profile import Profile
 from tensortab.session import Session
 from tensortab.text.embedder import Embedder
 from tensortab.text.generator import Generator
-from tensortab.words import count, size
+from tensortab.words import size
 
 _SENTENCES = ["The ferry stops when the harbour freezes.", "Plants turn sunlight into sugar."]
 _NO_CLOCK = (
     "This adapter has no clock for kernels (the WebGPU feature timestamp-query), so none is timed."
 )
 _NOT_RUN = "{} has not run yet, and its times are those of its inputs: run it once in Programs."
+_RUNS = ("A prompt as long as the last one, 128 tokens at most", "One more token after that")
 _ROUNDED = 100_000  # ns: what Chrome rounds its clock to unless it is told otherwise
 
 
@@ -60,8 +61,11 @@ class Inside:
         if "timestamp-query" not in self.device.features:
             return {"refused": _NO_CLOCK}
 
+        if number >= len(parts_of(subject)):
+            return {"missing": True}
+
         async def answer() -> dict[str, Any]:
-            return told(await _profile(subject, number))
+            return told(*await _profile(subject, number))
 
         return await _refusing(answer)
 
@@ -72,17 +76,19 @@ class Inside:
             async with writer.turn:
                 self.reading = found = await read(writer.model, text)
                 decode = writer.model.tokenizer.decode
+
+            def text_of(token: int) -> str:
+                return decode([token]) or f"⟨{token}⟩"  # a special token has no text
+
             return {
-                "tokens": [decode([i]) for i in found.ids],
+                "tokens": [text_of(i) for i in found.ids],
                 "left": found.left,
                 "layers": len(found.layers),
                 "heads": found.layers[0].heads,
                 "windows": [layer.window or 0 for layer in found.layers],
                 "expected": [
                     {
-                        "best": [
-                            (decode([i]), p) for i, p in zip(e.best, e.shares, strict=True)
-                        ],
+                        "best": [(text_of(i), p) for i, p in zip(e.best, e.shares, strict=True)],
                         "came": e.came,
                     }
                     for e in found.expected
@@ -93,7 +99,8 @@ class Inside:
 
     def attention(self, layer: int) -> dict[str, Any]:
         """A layer's weights of the text that was read, float32, [heads, T, T] in one row."""
-        assert self.reading
+        if not self.reading or layer >= len(self.reading.layers):
+            return {"missing": True}
         return {"weights": self.reading.layers[layer].weights().reshape(-1)}
 
 
@@ -121,17 +128,19 @@ def parts_of(subject: Any) -> dict[str, Session]:
     return {"Sentences": subject.model.session}
 
 
-async def _profile(subject: Any, number: int) -> Profile:
+async def _profile(subject: Any, number: int) -> tuple[str, Profile]:
+    """What was run, and its times."""
     if hasattr(subject, "module"):
-        name, _, delegate = [*parts_of(subject)][number].rpartition(", delegate ")
+        name = [*parts_of(subject)][number].rpartition(", delegate ")[0]
         async with subject.turn:
             if name not in subject.used:
                 raise ShapeError(_NOT_RUN.format(name))
-            return await subject.module.method(name).profile(*subject.used[name])
+            report = await subject.module.method(name).profile(*subject.used[name])
+        return f"{name} on its latest inputs, all delegates", report
     if isinstance(subject.model, Generator):
         async with subject.turn:
-            return (await subject.model.profile())[number]
-    return await _sentences(subject.model)
+            return _RUNS[number], (await subject.model.profile())[number]
+    return "Two short sentences", await _sentences(subject.model)
 
 
 async def _sentences(model: Embedder) -> Profile:
@@ -145,11 +154,12 @@ async def _sentences(model: Embedder) -> Profile:
     return await model.session.profile(ids=padded, types=zeros, positions=positions, mask=mask)
 
 
-def told(report: Profile) -> dict[str, Any]:
-    """A profile as pictures, in words, and dispatch by dispatch."""
+def told(about: str, report: Profile) -> dict[str, Any]:
+    """A profile as pictures, in numbers, and dispatch by dispatch; `about` is what was run."""
     rows = report.rows
     rounded = all(r.start_ns % _ROUNDED == 0 == r.end_ns % _ROUNDED for r in rows)
     return {
+        "about": about,
         "bars": display.profile_bars(report),
         "timeline": display.profile_timeline(report),
         "dispatches": len(rows),
@@ -199,15 +209,14 @@ def described(compiled: Kernel, times: int) -> dict[str, Any]:
 
 
 def _reuse(session: Session) -> str:
-    """What intermediate values take, and would take with a buffer each."""
+    """What reuse saves, not counting what ops use within themselves."""
     work = sum(s.nbytes for s in session.plan.slots if s.role == "work")
     outputs = {id(buffer_of(t)) for t in session.graph.outputs.values()}
     own = [t for t in session.graph.nodes() if t.op and buffer_of(t) is t and id(t) not in outputs]
     alone = sum(t.spec.nbytes for t in own)
     if alone <= work:
         return ""
-    values = count(len(own), "intermediate value")
-    return f"{values} would take {size(alone)} with a buffer each, and share {size(work)}."
+    return f"With a buffer for each, these values would take at least {size(alone)}."
 
 
 def _sizes(sizes: tuple[Any, ...]) -> str:

@@ -23,7 +23,9 @@ function shown({ name, times: used, workgroup, knobs, source }) {
   const about = made("p", "quiet", `wgsl/${name}.wgsl · ${times(used)} · workgroups of ${workgroup} invocations`);
   if (!knobs.length) return [about, code];
   const columns = [["Knob", "code"], ["Compiled with", "code"], ["In the file", "code quiet"]];
-  return [about, tableOf("Knobs", columns, knobs.length, (i) => knobs[i]), code];
+  const table = tableOf("Knobs", columns, knobs.length, (i) => knobs[i]);
+  table.classList.add("knobs");
+  return [about, table, code];
 }
 
 // {nodes, select(number)}

@@ -5,6 +5,10 @@ import { count, number } from "../format.js";
 import { framed } from "./picture.js";
 import { folded, tableOf } from "./tables.js";
 
+const LEGEND =
+  "A row is a buffer, a column a dispatch; several bars in a row are memory used again. Blue: inputs, orange: " +
+  "values on the way, green: outputs, violet: what outlives a run, teal: live numbers.";
+
 // toKernel: (number) => shows that kernel
 export function planNodes({ summary, reuse, graph, plan, steps, buffers }, toKernel) {
   const dispatches = () =>
@@ -28,9 +32,9 @@ export function planNodes({ summary, reuse, graph, plan, steps, buffers }, toKer
     made("p", "", summary),
     made("p", "quiet", reuse),
     made("h3", "", "Memory"),
-    made("p", "quiet", "A row is a buffer, a column a dispatch. Several bars in a row: memory used again."),
+    made("p", "quiet", LEGEND),
     framed(plan, "Which buffer holds a value at which dispatch"),
-    folded(count(steps.length, "dispatch").replace(/dispatchs$/, "dispatches"), dispatches),
+    folded(`${number(steps.length)} ${steps.length === 1 ? "dispatch" : "dispatches"}`, dispatches),
     folded(count(buffers.length, "buffer"), slots),
     made("h3", "", "Graph"),
     framed(graph, "The graph, from inputs to outputs"),

@@ -134,9 +134,7 @@ async def _layer(session: Session, queries: Array, attend: Tensor) -> Layer:
     _, _, kv_heads, width = state.held.spec.at({})
     dtype, count = np.dtype(state.held.spec.dtype), len(queries)
     # No more is read back than was written: a cache may hold thousands of rows.
-    data = await state.backend.read(
-        state.held.buffer, count * kv_heads * width * dtype.itemsize
-    )
+    data = await state.backend.read(state.held.buffer, count * kv_heads * width * dtype.itemsize)
     keys = np.frombuffer(data, dtype).reshape(count, kv_heads, width)
     scale = attend.kwargs["scale"]
     return Layer(queries, keys, width**-0.5 if scale is None else scale, attend.kwargs["window"])

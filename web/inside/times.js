@@ -1,7 +1,7 @@
 // The times of a plan's kernels by the GPU's clock.
 
 import { made } from "../dom.js";
-import { number } from "../format.js";
+import { number, seconds } from "../format.js";
 import { framed } from "./picture.js";
 import { folded, tableOf } from "./tables.js";
 
@@ -9,7 +9,7 @@ const ROUNDED =
   "This browser rounds the GPU's clock to 0.1 ms, so short kernels show as 0. Chrome started with " +
   "--enable-unsafe-webgpu does not.";
 
-export function timesNodes({ dispatches, milliseconds, bars, timeline, rounded, rows }) {
+export function timesNodes({ about, dispatches, milliseconds, bars, timeline, rounded, rows }) {
   const listing = () =>
     tableOf(
       "Times of the dispatches",
@@ -20,8 +20,9 @@ export function timesNodes({ dispatches, milliseconds, bars, timeline, rounded, 
         return [number(i), op, kernel, grid, workgroup, number(microseconds, 1)];
       },
     );
+  const took = seconds(milliseconds / 1000);
   const nodes = [
-    made("p", "", `${number(dispatches)} dispatches took ${number(milliseconds, 3)} ms on the GPU, each timed in a pass of its own.`),
+    made("p", "", `${about}: ${number(dispatches)} dispatches, ${took} on the GPU, each timed in a pass of its own.`),
     made("h3", "", "By kernel"),
     framed(bars, "Time by kernel"),
     made("h3", "", "One after the other"),

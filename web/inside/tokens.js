@@ -2,5 +2,5 @@
 
 const SEEN = { " ": "·", "\n": "↵", "\t": "→", "\r": "␍" };
 
-export const seen = (token) => token.replace(/[ \n\t\r]/g, (c) => SEEN[c]) || "∅";
+export const seen = (token) => token.replace(/[ \n\t\r]/g, (c) => SEEN[c]);
 export const quoted = (token) => `“${seen(token)}”`;

@@ -30,9 +30,16 @@ export function inside(section, engine) {
   const subject = () => subjects.find(({ checked }) => checked).value;
   const there = () => ["ready", "working"].includes(engine.models[subject()].state);
 
+  // A cell needs no model; all else does.
+  function tellSides(side) {
+    const empty = !missing.hidden && side !== "cell";
+    element("inside-sides").hidden = empty;
+    element("inside-empty").hidden = !empty;
+  }
+
   function tellMissing(on) {
     missing.hidden = !on;
-    element("inside-sides").hidden = on && sides.shown() !== "cell";
+    tellSides(sides.shown());
     if (!on) return;
     const loading = engine.models[subject()].state === "loading";
     element("missing-text").textContent = loading ? "It is being loaded." : MISSING[subject()];
@@ -60,6 +67,7 @@ export function inside(section, engine) {
     };
     plan.replaceChildren(...planNodes(answer, toKernel));
     times.replaceChildren();
+    times.ariaBusy = "false";
     show(sides.shown());
   }
 
@@ -79,7 +87,7 @@ export function inside(section, engine) {
 
   // What a side needs when it is first seen.
   function show(side) {
-    element("inside-sides").hidden = !missing.hidden && side !== "cell";
+    tellSides(side);
     if (!missing.hidden) return;
     if (side === "times" && !timed) measure();
     if (side === "attention") {

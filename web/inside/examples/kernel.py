@@ -1,5 +1,7 @@
 # A kernel of your own: WGSL, and the op that runs it. Change the formula, in both places.
-kernel = tt.Kernel.from_source("wiggle", """
+kernel = tt.Kernel.from_source(
+    "wiggle",
+    """
 // y = x³ − x, element by element
 struct Params { n: u32, }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -12,7 +14,8 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
     y[at.x] = x[at.x] * x[at.x] * x[at.x] - x[at.x];
   }
 }
-""")
+""",
+)
 
 
 def lower(target, y, x):

@@ -8,7 +8,9 @@ assert model, "load the language model first, with the button above"
 print(model.config, "\n")
 
 config = replace(model.config, activation="silu")  # try "gelu_tanh", or scale=0.5
-graph, weights = decoder.build(config, model.scorer.recipe, rows=tt.Sym("rows", max=32), scores=True)
+graph, weights = decoder.build(
+    config, model.scorer.recipe, rows=tt.Sym("rows", max=32), scores=True
+)
 show(graph)
 
 session = await device.compile(graph, share=model.prompt)  # its weights, not copies
