@@ -18,7 +18,7 @@ const MISSING = {
 
 export function inside(section, engine) {
   const element = (id) => section.querySelector(`#${id}`);
-  const [parts, missing, problem] = ["inside-parts", "inside-missing", "inside-problem"].map(element);
+  const [parts, missing] = ["inside-parts", "inside-missing"].map(element);
   const [plan, times, kernels] = ["side-plan", "side-times", "side-kernels"].map(element);
   const subjects = [...section.querySelectorAll("[name=subject]")];
   const reader = attention(section, engine);
