@@ -1,7 +1,9 @@
 """Checks and the demo, from a bare Python.
 
-    python3 noxfile.py              all checks: lint, types, tests, firefox
-    python3 noxfile.py -s demo      set up what is missing and serve the demo page
+    python3 noxfile.py                 all checks: lint, types, tests, firefox
+    python3 noxfile.py -s demo         set up what is missing and serve the demo page
+    python3 noxfile.py -s catalogue    make and run all of ExecuTorch's operator tests
+    python3 noxfile.py -s lite         run the notebooks in JupyterLite; -- serve: serve them
     python3 noxfile.py -s tests -- -k permute
 
 Without nox this file makes an environment with it under .nox/ and starts itself there; who has nox
@@ -62,13 +64,24 @@ nox.options.reuse_venv = "yes"
 nox.options.default_venv_backend = "venv"
 nox.options.error_on_missing_interpreters = True
 
+PYTEST = "pytest==9.2.0"
 TEST_TOOLS = (
+    PYTEST,
     "torch==2.13.0",
-    "pytest==9.2.0",
     "hypothesis==6.170.15",
     "safetensors==0.8.0",
     "ipython==9.18.1",
     "transformers==5.23.0",
+)
+
+EXECUTORCH = ("executorch==1.5.1", "torchao==0.18.0")
+# What an export imports, of the things that these two ask for: all of it is gigabytes.
+EXPORT_TOOLS = (
+    "torch==2.13.0",
+    "flatbuffers==25.12.19",
+    "mpmath==1.3.0",
+    "ruamel.yaml==0.19.1",
+    "tabulate==0.10.0",
 )
 
 
@@ -92,7 +105,8 @@ def tests(session: nox.Session) -> None:
     """Everything on this machine's driver and in Chrome."""
     session.install("-e", ".[native]", *TEST_TOOLS)
     session.run("tensortab", "setup", "--native")
-    session.run("python", "-m", "pytest", "-m", "not firefox", *session.posargs)
+    elsewhere = "not firefox and not lite and not gpu"  # sessions of their own
+    session.run("python", "-m", "pytest", "-m", elsewhere, *session.posargs)
 
 
 @nox.session(venv_backend="none")
@@ -108,6 +122,15 @@ def firefox(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def gpu(session: nox.Session) -> None:
+    """What needs a GPU's matrix units, in Chrome on this machine's GPU."""
+    nox_again = (sys.executable, "-m", "nox", "-f", __file__)
+    session.run(*nox_again, "-s", "tests", "--install-only", external=True)
+    pytest = (ROOT / ".nox" / "tests" / "bin" / "python", "-m", "pytest", "-m", "gpu")
+    session.run(*pytest, *session.posargs, env={"TENSORTAB_ADAPTER": "gpu-f16"}, external=True)
+
+
+@nox.session(venv_backend="none")
 def fuzz(session: nox.Session) -> None:
     """100,000 mutated ExecuTorch programs: nothing but FormatError and UnsupportedError."""
     nox_again = (sys.executable, "-m", "nox", "-f", __file__)
@@ -115,6 +138,33 @@ def fuzz(session: nox.Session) -> None:
     pytest = (ROOT / ".nox" / "tests" / "bin" / "python", "-m", "pytest")
     many = {"TENSORTAB_MUTATIONS": "100000"}
     session.run(*pytest, "tests/pte/test_malformed.py", env=many, external=True)
+
+
+@nox.session
+def catalogue(session: nox.Session) -> None:
+    """All operator tests that executorch's wheel carries, natively and in Chrome; made once."""
+    session.install("-e", ".[native]", *EXPORT_TOOLS, PYTEST)
+    session.install("--no-deps", *EXECUTORCH)
+    session.run("tensortab", "setup", "--native")
+    folder = ROOT / ".nox" / EXECUTORCH[0]
+    if not (folder / "manifest.json").exists():  # it is written last
+        session.run("python", "tools/export_catalogue.py", str(folder))
+    whole = {"TENSORTAB_CATALOGUE": str(folder)}
+    files = ("tests/pte/test_catalogue.py", "tests/pte/test_refused.py")
+    session.run("python", "-m", "pytest", "-m", "not firefox", *files, *session.posargs, env=whole)
+
+
+@nox.session
+def lite(session: nox.Session) -> None:
+    """The notebooks in JupyterLite: run each in Chrome; `-- serve` serves them, `-- OUT` writes."""
+    session.install("-e", ".", "-r", "lite/requirements.txt", PYTEST)
+    build = ("python", "lite/build_site.py")
+    if session.posargs[:1] == ["serve"]:
+        session.run(*build, "dist/lite", "--serve", *session.posargs[1:])
+    elif session.posargs:
+        session.run(*build, *session.posargs)
+    else:
+        session.run("python", "-m", "pytest", "-m", "lite", "tests/lite")
 
 
 @nox.session

@@ -218,7 +218,8 @@ class Plain:
         )
 
 
-async def measure(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
+async def measure(folder: Path, job: dict[str, Any], source: str = IN_TAB) -> dict[str, Any]:
+    """What `main` of the source gives in a tab, with its seconds rounded, and its memory."""
     memory = Sampled()
     chrome.launch = plain
 
@@ -231,7 +232,7 @@ async def measure(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
 
     async with served(folder) as url, Page.open() as page:
         payload = pickle.dumps(job | {"url": url})
-        found = pickle.loads(await page.call(IN_TAB, payload, on_output=output))
+        found = pickle.loads(await page.call(source, payload, on_output=output))
     before, after = map(round, found.pop("python"))
     found["seconds"] = {stage: round(s, 2) for stage, s in found["seconds"].items()}
     found["memory_mb"] = {

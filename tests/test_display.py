@@ -140,6 +140,14 @@ def test_equal_layers_are_folded() -> None:
     }  # fmt: skip
 
 
+def test_what_is_empty_has_a_picture() -> None:
+    parsed(display.html(tt.Graph()))
+    g = tt.Graph()
+    g.output("y", g.input("x", (3,)))
+    assert boxes(parsed(display.html(g))) == ["input 'x': float32[3]", "output 'y': float32[3]"]
+    assert "0 dispatches" in said(parsed(display.html(planned(g))))
+
+
 def test_what_is_long_is_cut() -> None:
     g = tt.Graph()
     y = g.input("x", (8,))

@@ -2,9 +2,11 @@
 
 import asyncio
 import io
+import re
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ import harness
 import tensortab as tt
 from catalogue import cases
 from tensortab import bars, notebook, words
+from tiny_llama import write_checkpoint
 
 QUIET = Config({"HistoryManager": {"enabled": False}})
 
@@ -213,3 +216,18 @@ def test_a_cell_shows_a_graph(shell: Any) -> None:
     graph.output("y", tt.ops.gelu(graph.input("x", (3,))))
     data, _ = shell.display_formatter.format(graph)
     assert data["text/html"] == tt.display.html(graph)
+
+
+def test_a_model_loads_and_writes_in_cells(
+    loop: harness.Loop, native: harness.Native, shell: Any, tmp_path: Path
+) -> None:
+    folder = str(write_checkpoint(tmp_path))
+    model = loop.run(tt.load(folder, device=native.device))
+    assert re.search(r">weights \d+ KB in ", shown(shell)[-1])
+    shell.display_pub.outputs.clear()
+    prompt = "def add("
+    found = loop.run(tt.show(model.generate(prompt, max_new_tokens=5), before=prompt))
+    assert shown(shell)[-1] == found.text
+    assert found.text.startswith(prompt)
+    assert model.last.new_tokens == 5
+    model.destroy()

@@ -3,6 +3,7 @@
 // engine.need("search")                loads that model unless it is there
 // engine.ask("search", job, progress)  a job's answer; null if a newer job took its place, or if the
 //                                      engine failed (which the shell tells)
+// engine.restart()                     ends whatever runs, and loads the models again
 // engine.models.search                 {state, stage, facts, problem}
 //
 // Events: "state" whenever a model's state, stage, facts or problem changed.
@@ -17,7 +18,8 @@ const PROBLEMS = [
   ],
   [
     /models\/\S* ?answered 404|config\.json.*404|404.*config\.json/i,
-    "The model was not found on this server. Start it with “tensortab serve”, which has it or fetches it.",
+    "The model was not found on this server. “tensortab serve” fetches it when it is first used, and " +
+      "“tensortab site --with-search” writes it beside the page.",
   ],
   [
     /answered \d{3}|\b404\b/,
@@ -67,13 +69,6 @@ export class Engine extends EventTarget {
     this.#worker ??= this.#started();
     this.#change(model, { ...fresh(), state: "loading" });
     this.#worker.postMessage({ type: "load", model, files: model === "write" ? this.files : null });
-  }
-
-  // Ends whatever runs, for good: all that was loaded is loaded again.
-  restart() {
-    const had = Object.keys(this.models).filter((name) => this.models[name].state !== "idle");
-    if (this.#worker) this.#fail("ended by hand");
-    for (const model of had) this.need(model);
   }
 
   ask(model, job, progress) {
@@ -130,12 +125,31 @@ export class Engine extends EventTarget {
   // A model could not be loaded; the others go on.
   #break(model, details) {
     this.#change(model, { state: "error", facts: null, problem: told(details) });
+    this.#drop(model);
+  }
+
+  // Ends the worker, whatever it does; the models that were in it are loaded again.
+  restart() {
+    const had = Object.keys(this.models).filter((model) => this.models[model].state !== "idle");
+    this.#end();
+    for (const model of had) {
+      this.#change(model, fresh());
+      this.#drop(model);
+    }
+    for (const model of had) this.need(model);
+  }
+
+  #end() {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+  }
+
+  #drop(model) {
     for (const [id, job] of [...this.#jobs]) if (job.model === model) this.#settle(id, null);
   }
 
   #fail(details) {
-    this.#worker.terminate();
-    this.#worker = undefined;
+    this.#end();
     for (const [model, { state }] of Object.entries(this.models))
       if (state !== "idle") this.#break(model, details);
   }

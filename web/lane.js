@@ -34,7 +34,7 @@ export class Lane {
 
   stale = () => this.#waiting !== null;
 
-  // What is loaded, for a lane that looks at others; null before.
+  // What it has loaded, for a lane that looks at others; null before.
   get held() {
     return this.#model;
   }

@@ -123,12 +123,20 @@ class Terminal:
         self._task = self._rich.add_task(stage, total=None, said="")
         self._pace = Pace()
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Begin to show it."""
         self._rich.start()
+
+    def stop(self) -> None:
+        """Wipe it away."""
+        self._rich.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._rich.stop()
+        self.stop()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         if stage not in _PASSED_OVER:

@@ -1,4 +1,4 @@
-"""The command line: `tensortab run | serve | embed | generate | inspect | setup | doctor`."""
+"""The command line: `tensortab run | serve | site | embed | generate | inspect | …`."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
-from tensortab import assets, completion, pte, ranking, server, system, vendor
+from tensortab import assets, completion, native_run, pte, ranking, server, system, vendor
 from tensortab import chrome as chromium
 from tensortab import doctor as checks
 from tensortab import firefox as gecko
@@ -19,6 +19,7 @@ from tensortab.bars import Progress, Terminal
 from tensortab.browser_run import Page
 from tensortab.errors import SetupError, TensortabError
 from tensortab.screen import Screen, write
+from tensortab.site import SEARCH, Site
 from tensortab.text.request import OVERFLOWS
 from tensortab.weights.source import is_url
 
@@ -62,6 +63,7 @@ def drive(work: Coroutine[Any, Any, T]) -> T:
     help="A file or folder to have in the tab at its absolute path; repeatable.",
 )
 @click.option("--timeout", type=float, metavar="SECONDS", help="Give up after so long (code 124).")
+@click.option("--native", is_flag=True, help="Use this machine's GPU driver, not a browser.")
 @click.option("--headed", is_flag=True, help="Show the browser.")
 @click.option("--chrome", metavar="PATH", help="The Chromium to use.")
 @click.option("--flags", default="", metavar='"…"', help="More switches for it.")
@@ -70,13 +72,19 @@ def run(
     args: Sequence[str],
     mounts: Sequence[str],
     timeout: float | None,
+    native: bool,
     headed: bool,
     chrome: str | None,
     flags: str,
 ) -> None:
     """Run FILE, a Python file, in a browser tab with WebGPU; its exit code is this one's."""
+    if native and (headed or chrome or flags):
+        raise click.UsageError("--native has no browser for --headed, --chrome and --flags")
 
     async def work() -> int:
+        if native:
+            async with asyncio.timeout(timeout):
+                return await native_run.run(file, args)
         await asyncio.to_thread(vendor.pyodide)  # set-up is not on the program's time
         async with (
             asyncio.timeout(timeout),
@@ -269,6 +277,22 @@ def serve(port: int) -> None:
             await asyncio.Event().wait()
 
     drive(work())
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--with-search", is_flag=True, help="Also the model that searches (91 MB).")
+def site(out: Path, with_search: bool) -> None:
+    """Write the demo page to OUT, for any web server to serve, under a path too."""
+
+    async def work() -> int:
+        await asyncio.to_thread(vendor.pyodide)
+        if with_search:
+            await asyncio.to_thread(vendor.model, SEARCH)
+        return await asyncio.to_thread(Site.build(search=with_search).write, out)
+
+    size = drive(work())
+    click.echo(f"{out}: {size / 1e6:.1f} MB")
 
 
 @main.command()

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,7 +41,7 @@ class Eager:
     """The compiled combinations of one device, the latest used last."""
 
     def __init__(self, backend: Backend) -> None:
-        self.sessions: OrderedDict[tuple[Any, ...], Session] = OrderedDict()
+        self.sessions: dict[tuple[Any, ...], Session] = {}
         self._backend = backend
         self._turn = asyncio.Lock()
 
@@ -104,7 +103,7 @@ class Traced:
             )
         written = _written(found)
         if written:
-            self.form = (*(found if isinstance(self.form, tuple | list) else [found[0]]), *written)
+            self.form = (*found, *written)
         for i, tensor in enumerate(_tensors(self.form)):
             self.graph.output(str(i), tensor)
         return self

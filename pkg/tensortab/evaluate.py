@@ -17,8 +17,11 @@ from .op import Array, Tensor, buffer_of, overwritten
 def compute(tensor: Tensor, values: dict[int, Array], env: Env) -> Array:
     """Run one op's reference on the arrays of its operands, symbolic attributes made ints.
 
-    The new contents of what the op updates replace the old ones in `values`.
+    The new contents of what the op updates replace the old ones in `values`. A result without
+    elements takes no computing; numpy, say, reshapes nothing to sizes with a −1.
     """
+    if 0 in (shape := tensor.spec.at(env)) and not overwritten(tensor):
+        return np.zeros(shape, tensor.dtype)
 
     def concrete(a: Any) -> Any:
         if isinstance(a, Tensor):
@@ -31,13 +34,14 @@ def compute(tensor: Tensor, values: dict[int, Array], env: Env) -> Array:
     # Bound to the op's own names first: numpy's functions, as references, have others.
     given = tensor.op.signature.bind(*tensor.args, **tensor.kwargs)
     kwargs = {k: concrete(v) for k, v in given.kwargs.items()}
-    result = tensor.op.reference(*map(concrete, given.args), **kwargs)
-    if tensor.op.updates:
-        result, *contents = result
-        for i, array in zip(tensor.op.updates, contents, strict=True):
-            for t in (tensor.args[i], buffer_of(tensor.args[i])):
-                values[id(t)] = np.asarray(array, t.dtype).reshape(values[id(t)].shape)
-    return np.asarray(result, tensor.dtype)
+    with np.errstate(all="ignore"):  # at the edges of its domain an op gives what IEEE 754 says
+        result = tensor.op.reference(*map(concrete, given.args), **kwargs)
+        if tensor.op.updates:
+            result, *contents = result
+            for i, array in zip(tensor.op.updates, contents, strict=True):
+                for t in (tensor.args[i], buffer_of(tensor.args[i])):
+                    values[id(t)] = np.asarray(array, t.dtype).reshape(values[id(t)].shape)
+        return np.asarray(result, tensor.dtype)
 
 
 def evaluate(graph: Graph, **given: ArrayLike | int) -> dict[str, Array]:

@@ -148,7 +148,8 @@ class _Planner:
             if t.op and t.op.lower:
                 if buffer_of(t) is t:
                     self._place(t, pinned.get(id(t)))
-                self._lower(t)
+                if 0 not in t.shape or overwritten(t):  # of nothing there is nothing to compute
+                    self._lower(t)
             for root in {id(buffer_of(a)): buffer_of(a) for a in (*t.inputs, t)}.values():
                 if root.op and last.get(id(root), -1) <= i and id(root) not in pinned:
                     self._release(root)

@@ -26,11 +26,11 @@ class Screen:
         self._begun = False
 
     def __enter__(self) -> Self:
-        self._bar.__enter__()
+        self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.__exit__()
+        self._bar.stop()
         if self._begun:
             click.echo()
 
@@ -41,6 +41,6 @@ class Screen:
             return
         if not self._begun:
             self._begun = True
-            self._bar.__exit__()
+            self._bar.stop()
             value = self._prompt + value
         write("stdout", value.encode())

@@ -11,6 +11,8 @@ import torch
 import harness
 import tensortab as tt
 from checkpoints import constants, random_tensors
+from counted import Counted
+from tensortab.device import Pace
 from tensortab.errors import FormatError, QuantizationError, UnsupportedError
 from tensortab.models import decoder
 from tensortab.models import fill as filling
@@ -18,7 +20,7 @@ from tensortab.models.checkpoint import Weights
 from tensortab.models.sessions import open_sessions
 from tensortab.quant import q4gsw
 from tensortab.quant.recipe import FLOAT, Format, Recipe
-from tensortab.weights import Checkpoint
+from tensortab.weights import Checkpoint, ahead
 from tensortab.weights import safetensors as st_file
 from tensortab.weights.checkpoint import of_file
 from tensortab.weights.source import BytesSource
@@ -31,23 +33,6 @@ DTYPES = {
     "BF16": torch.bfloat16,
     "F64": torch.float64,
 }
-
-
-class Counted(BytesSource):
-    """Bytes that count their ranges and how many are read at a time."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(memoryview(data))
-        object.__setattr__(self, "ranges", [])
-        object.__setattr__(self, "now", [0, 0])  # under way, and most of them
-
-    async def foreign(self, start: int, end: int) -> Any:
-        self.now[0] += 1
-        self.now[1] = max(self.now)
-        await asyncio.sleep(0)
-        self.now[0] -= 1
-        self.ranges.append((start, end))
-        return self.data[start:end]
 
 
 def graph(recipe: Recipe, most: int = 1 << 32) -> tuple[tt.Graph, Weights]:
@@ -118,8 +103,8 @@ def test_pieces_are_whole_rows_read_once_and_ahead(
     native: harness.Native, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     monkeypatch.setattr(filling, "PIECE", 1000)
-    monkeypatch.setattr(filling, "_AHEAD", 2000)
-    monkeypatch.setattr(filling, "_UNSEEN", 5000)
+    monkeypatch.setattr(ahead, "_AHEAD", 2000)
+    monkeypatch.setattr(Pace, "_UNSEEN", 5000)
     made = graph(MIXED, most)
     tensors, data = stored(made[1], "BF16")
     source = Counted(data)

@@ -1,48 +1,38 @@
-"""Every case of the archives against PyTorch's results, natively and in Chrome."""
+"""Every case against PyTorch's results, natively and in Chrome; some of each family in Firefox."""
 
-import pickle
-
-import numpy as np
 import pytest
 
 import catalogue
 import harness
 
-# The tab keeps one device for all programs; it hangs on the package, which outlives a call.
-RUN = """
-import pickle
-import tensortab as tt
-
-async def main(payload):
-    if not hasattr(tt, "shared_device"):
-        tt.shared_device = await tt.Device.open("browser")
-    found = []
-    for pte, inputs in pickle.loads(payload):
-        try:
-            program = await tt.load_pte(pte, device=tt.shared_device)
-            found.append([await program.forward(*arrays) for arrays in inputs])
-            program.close()
-        except tt.errors.TensortabError as error:
-            found.append(f"{type(error).__name__}: {error}")
-    return pickle.dumps(found)
-"""
-_BATCH = 32  # programs a call
+Outcome = list[tuple] | Exception
+IN_FIREFOX = (
+    "logical_and__words65", "argmax__tie", "layer_norm__affine_rank3", "conv2d__grouped_vec4",
+    "grid_sampler_2d__batch", "et_vk_sdpa__masked_bart", "q8ta_conv2d__k3", "linear_qcs4w__gemv",
+    "linear_dq8ca_q4gsw__basic", "sdpa_incache_small", "mixed_portable_cumsum", "live_mlp",
+    "llama_tiny_q4_decode",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def in_chrome(chrome: harness.Tab) -> dict[str, list | str]:
-    """Every case's outputs, or what it raised."""
-    found: dict[str, list | str] = {}
-    every = [*catalogue.cases().values()]
-    for first in range(0, len(every), _BATCH):
-        batch = every[first : first + _BATCH]
-        payload = pickle.dumps([(c.pte, c.inputs) for c in batch])
-        answers = pickle.loads(chrome.call(RUN, payload, timeout=300))
-        found |= zip((c.name for c in batch), answers, strict=True)
-    return found
+def in_chrome(chrome: harness.Tab) -> dict[str, Outcome]:
+    return outcomes(chrome, [*catalogue.cases()])
 
 
-def check(case: catalogue.Case, outputs: list[tuple[np.ndarray, ...]]) -> None:
+@pytest.fixture(scope="module")
+def in_firefox(firefox: harness.Tab) -> dict[str, Outcome]:
+    return outcomes(firefox, IN_FIREFOX)
+
+
+def outcomes(tab: harness.Tab, names: list[str]) -> dict[str, Outcome]:
+    cases = [catalogue.cases()[name] for name in names]
+    answers = catalogue.in_tab(tab, [(c.pte, c.inputs) for c in cases])
+    return dict(zip(names, answers, strict=True))
+
+
+def check(case: catalogue.Case, outputs: Outcome) -> None:
+    if isinstance(outputs, Exception):
+        raise outputs
     for run, goldens in zip(outputs, case.goldens, strict=True):
         for number, want in goldens.items():
             assert run[number].dtype == want.dtype
@@ -56,7 +46,10 @@ def test_native(loop: harness.Loop, native: harness.Native, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", catalogue.cases())
-def test_chrome(in_chrome: dict[str, list | str], name: str) -> None:
-    outputs = in_chrome[name]
-    assert not isinstance(outputs, str), outputs
-    check(catalogue.cases()[name], outputs)
+def test_chrome(in_chrome: dict[str, Outcome], name: str) -> None:
+    check(catalogue.cases()[name], in_chrome[name])
+
+
+@pytest.mark.parametrize("name", IN_FIREFOX)
+def test_firefox(in_firefox: dict[str, Outcome], name: str) -> None:
+    check(catalogue.cases()[name], in_firefox[name])

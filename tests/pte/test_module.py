@@ -88,18 +88,31 @@ def test_profile_times_every_dispatch(loop: harness.Loop, load: Any) -> None:
 
 def test_describe(load: Any) -> None:
     assert load("mixed_portable_cumsum").describe().splitlines() == [
-        "<bytes>",
+        "<bytes>: 5,824 bytes",
         "method forward",
         "  input 0: float32[4, 16]",
         "  output 0: float32[4, 16]",
-        "  delegate 0: VulkanBackend, 2 calls, 1,088 bytes",
+        "  delegate 0: VulkanBackend, 2 calls, 1,088 bytes of constants",
         "        1 aten.linear.default",
         "        1 aten.relu.default",
-        "  delegate 1: VulkanBackend, 1 calls, 1,088 bytes",
+        "  delegate 1: VulkanBackend, 1 call, 1,088 bytes of constants",
         "        1 aten.linear.default",
         "  outside of delegates, on numpy:",
         "        1 aten::cumsum.out",
     ]
+    assert load("sdpa_gqa31_decode").describe().splitlines()[2:] == [
+        "  input 0: float32[1, 2, 6, 8]",
+        "  inputs 1–2: float32[1, 2, 2, 8]",
+        "  inputs 3–4: float32[1, 16, 2, 8]",
+        "  outputs 0–1: float32[1, 16, 2, 8]",
+        "  output 2: float32[1, 2, 6, 8]",
+        "  delegate 0: VulkanBackend, 1 call",
+        "        1 sdpa_with_kv_cache.default",
+        "  outside of delegates, on numpy:",
+        "        2 aten::copy_",
+    ]
+    whole = "59 calls, 240,128 bytes of constants, 32,768 bytes of state between calls"
+    assert f"  delegate 0: VulkanBackend, {whole}" in load("llama_tiny_q4_decode").describe()
 
 
 def test_inspect_prints_it(tmp_path: Any) -> None:
@@ -108,7 +121,7 @@ def test_inspect_prints_it(tmp_path: Any) -> None:
     result = CliRunner().invoke(cli.main, ["inspect", str(file)])
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[0] == str(file)
+    assert lines[0] == f"{file}: {file.stat().st_size:,} bytes"
     assert "  input 0: float32[1, ≤ 12, ≤ 32]" in lines
     assert "        2 aten.linear.default" in lines
     file.write_bytes(b"no program at all")

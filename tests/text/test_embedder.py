@@ -13,6 +13,7 @@ from bert_torch import encode
 from tensortab import vendor
 from tensortab.errors import FormatError, UnsupportedError
 from tensortab.models import bert
+from tensortab.profile import Profile
 from tensortab.text import Tokenizer
 from tensortab.weights import safetensors
 
@@ -38,6 +39,20 @@ async def main(payload):
 @pytest.fixture(scope="module")
 def folder() -> str:
     return str(vendor.model(NAME))
+
+
+def test_profile_times_each_dispatch_of_a_batch(native: harness.Native, folder: str) -> None:
+    async def work() -> tuple[Profile, list[str]]:
+        model = await tt.load(folder, device=native.device)
+        report = await model.profile(SENTENCES[:3])
+        want = await model.embed(SENTENCES[:3])
+        np.testing.assert_allclose(report.outputs["vectors"], want, atol=1e-6)
+        ops = [step.op for step in model.session.plan.steps]
+        model.destroy()
+        return report, ops
+
+    report, ops = asyncio.run(work())
+    assert [row.op for row in report.rows] == ops
 
 
 def in_torch(folder: str, *, dequantized: bool) -> np.ndarray:

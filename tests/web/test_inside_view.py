@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import BrowserContext
 
 import harness
+from tensortab import assets
 from visit import Visit
 
 SIDES = ["plan", "times", "kernels", "attention", "cell"]
@@ -20,13 +22,21 @@ SUMS = """canvas => {
   return columns.map((row) => columns.reduce((sum, i) => sum + alpha(row, i) ** 2, 0));
 }"""
 PICTURE = """async (text) => {
-  const { pictureOf } = await import(document.URL);
-  try {
-    return pictureOf(text).picture.outerHTML;
-  } catch (error) {
-    return error.message;
-  }
+  const { pictureNode } = await import(document.URL);
+  return pictureNode(text, "a test").innerHTML;
 }"""
+UNFOLD = """async () => {
+  const { made, unfolding } = await import("/dom.js");
+  const body = made("div");
+  const more = unfolding(body, 250, (i) => made("p", "", String(i)));
+  const seen = [body.children.length, more.textContent];
+  more.click();
+  seen.push(body.children.length, more.textContent);
+  more.click();
+  return [...seen, body.children.length, more.hidden];
+}"""
+MARKUP = '<img src="x" onerror="document.title = 1"><script>1</script>'
+HOSTILE = b"<img/>x"  # as long as "forward"
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"'
 WATCH = """() => {
   window.longestFrame = 0;
@@ -44,7 +54,10 @@ WATCH = """() => {
 def ready(loop: harness.Loop, chrome: harness.Tab, profile: BrowserContext) -> Iterator[Visit]:
     """The view with the embedded language model, loaded from there."""
     visit = Visit.start(loop.run, chrome, profile)
+    visit.fetched = []
+    visit.on("request", lambda r: visit.fetched.append(r.url) if "safetensors" in r.url else None)
     visit.open("inside", "ready")
+    assert visit.fetched == []
     visit.expect("#missing-text").to_have_text("The language model is not loaded yet.")
     visit.expect("#inside-empty").to_be_visible()
     visit.do(visit.page.click("#inside-load"))
@@ -188,9 +201,13 @@ def test_errors_lead_to_their_line(ready: Visit) -> None:
     assert ready.do(ready.page.evaluate("getSelection().toString()")) == "x = 1 / 0"
     run(ready, "def f(:\n    pass")
     ready.expect("#cell-output .error .link").to_have_text("Line 1")
-    html = "<img src=x onerror=alert(1)>"
-    assert run(ready, f"print({html!r})") == f"{html}\n"
-    assert ready.do(ready.page.locator("#cell-output img").count()) == 0
+
+
+def test_markup_in_output_and_in_pictures_stays_text(ready: Visit) -> None:
+    assert run(ready, f"print({MARKUP!r})") == f"{MARKUP}\n"
+    run(ready, f"g = tt.Graph(); g.output('y', tt.ops.gelu(g.input({MARKUP!r}, (4,)))); g")
+    ready.expect("#cell-output svg").to_contain_text("script")
+    assert ready.do(ready.page.locator("#inside img, #inside script").count()) == 0
 
 
 def test_the_editor_indents_and_can_be_left(ready: Visit) -> None:
@@ -252,25 +269,44 @@ def test_the_write_view_goes_on_with_the_same_model(ready: Visit) -> None:
     ready.expect("#side-plan svg").to_have_count(2)
 
 
+def test_the_sentence_model_is_looked_into(ready: Visit) -> None:
+    assert len(ready.fetched) == 1, "the language model was fetched a second time"
+    ready.do(ready.page.click("text=the sentence model >> nth=0"))
+    side(ready, "times")
+    ready.expect("#missing-text").to_have_text("The sentence model is not loaded yet.")
+    ready.do(ready.page.click("#inside-load"))
+    ready.expect("#side-times svg").to_have_count(2)
+    assert ready.text("#fact-model") == "all-MiniLM-L6-v2"
+    assert ready.text("#side-times p").startswith("Two short sentences: ")
+    side(ready, "cell")
+    ready.do(ready.page.click("[data-cell='sentences.py']"))
+    ready.expect("#cell-output .said").to_contain_text("float32[3, 3]")
+    side(ready, "plan")
+    ready.do(ready.page.click("text=the language model >> nth=0"))
+    ready.expect("#side-plan p >> nth=0").to_contain_text("of states")
+
+
 def test_a_program_is_looked_into(ready: Visit) -> None:
+    whole = (assets.WEB / "programs" / "examples" / "convnet.pte").read_bytes()
     ready.do(ready.page.click("text=the program >> nth=0"))
     ready.expect("#missing-text").to_contain_text("No program is open")
     ready.do(ready.page.click("#inside-open"))
-    ready.expect("#programs").to_be_visible()
-    ready.do(ready.page.click("[data-file='convnet.pte']"))
-    ready.expect("#program-name").to_have_text("convnet.pte")
+    file: Any = {"name": "<b>.pte", "mimeType": "", "buffer": whole.replace(b"forward", HOSTILE)}
+    ready.do(ready.page.set_input_files("#program-file", file))
+    ready.expect("#program-name").to_have_text("<b>.pte")
     ready.do(ready.page.click("nav a[href='#inside']"))
     side(ready, "plan")
     ready.expect("#side-plan svg").to_have_count(2)
-    assert ready.text("#fact-model") == "convnet.pte"
+    assert ready.text("#fact-model") == "<b>.pte"
     side(ready, "times")
     ready.expect("#side-times .notice").to_contain_text("run it once in Programs")
     ready.do(ready.page.click("nav a[href='#programs']"))
     ready.do(ready.page.click("#program-run"))
-    ready.expect("#program-summary").to_contain_text("forward in")
+    ready.expect("#program-summary").to_contain_text(" in ")
     ready.do(ready.page.click("nav a[href='#inside']"))
-    ready.do(ready.page.click("#side-times button:text('Measure again')"))
     ready.expect("#side-times svg").to_have_count(2)
+    assert ready.text("#side-times p").startswith(f"{HOSTILE.decode()} on its latest inputs")
+    assert ready.do(ready.page.locator("#inside img, #inside b").count()) == 0
     side(ready, "attention")
     ready.expect("#no-attention").to_be_visible()
     ready.do(ready.page.click("text=the language model >> nth=0"))
@@ -289,31 +325,41 @@ def test_keyboard_alone_gets_everywhere(ready: Visit) -> None:
     assert ready.do(page.locator(":focus").get_attribute("role")) == "region"
     ready.do(page.focus("[name=subject]:checked"))
     ready.do(page.keyboard.press("ArrowRight"))
-    ready.expect("#missing-text").to_have_text("The sentence model is not loaded yet.")
+    ready.expect("#fact-model").to_have_text("all-MiniLM-L6-v2")
     ready.do(page.keyboard.press("ArrowLeft"))
+    ready.expect("#fact-model").to_have_text("python-16m")
     ready.expect("#side-plan svg").to_have_count(2)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "kept"),
     [
         (f"{SVG}><g><title>a</title></g></svg>", f"{SVG}><g><title>a</title></g></svg>"),
-        (f"{SVG}><script>1</script></svg>", "a picture holds <script>"),
-        (f"{SVG}><foreignObject/></svg>", "a picture holds <foreignObject>"),
-        (f'{SVG}><rect onload="1"/></svg>', "a picture's <rect> has the attribute onload"),
-        (f'{SVG} onload="1"></svg>', "a picture's <svg> has the attribute onload"),
-        (f'{SVG}><rect style="fill: red"/></svg>', "a picture's <rect> has the attribute style"),
-        (f'{SVG} xmlns:l="http://www.w3.org/1999/xlink"><g l:href="x"/></svg>',
-         "a picture's <g> has the attribute l:href"),
-        (f'{SVG}><img xmlns="http://www.w3.org/1999/xhtml"/></svg>', "a picture holds <img>"),
-        ("<svg><rect/></svg>", "a picture holds <svg>"),
-        ("<html/>", "a picture is <svg>, got <html>"),
+        (f"{SVG}><script>1</script><g></g></svg>", f"{SVG}><g></g></svg>"),
+        (f"{SVG}><foreignObject><b>1</b></foreignObject></svg>", f"{SVG}></svg>"),
+        (f'{SVG} onload="1"><g onclick="1" style="fill: red"></g></svg>', f"{SVG}><g></g></svg>"),
+        (f'{SVG} xmlns:l="http://www.w3.org/1999/xlink"><g l:href="x" href="y"></g></svg>',
+         f"{SVG}><g></g></svg>"),
+        (f'{SVG}><img xmlns="http://www.w3.org/1999/xhtml"/></svg>', f"{SVG}></svg>"),
+        ("<html/>", ""),
+        (f"{SVG}><g></svg>", ""),
     ],
 )  # fmt: skip
-def test_only_harmless_pictures_are_taken_over(visit: Visit, text: str, said: str) -> None:
+def test_only_harmless_pictures_are_taken_over(visit: Visit, text: str, kept: str) -> None:
     # Without the page's policy, which would refuse handlers and styles first, and complain.
-    visit.do(visit.page.goto(f"{visit.address}inside/picture.js"))
-    assert visit.do(visit.page.evaluate(PICTURE, text)) == said
+    visit.do(visit.page.goto(f"{visit.address}picture.js"))
+    assert visit.do(visit.page.evaluate(PICTURE, text)) == kept
+
+
+def test_a_picture_of_too_many_parts_is_drawn_when_asked_for(visit: Visit) -> None:
+    visit.do(visit.page.goto(f"{visit.address}picture.js"))
+    shown = visit.do(visit.page.evaluate(PICTURE, f"{SVG}>{'<g/>' * 6001}</svg>"))
+    assert re.fullmatch(r"<button.*>Draw it: 6,001 parts</button>", shown)
+
+
+def test_many_rows_are_unfolded_by_hundreds(ready: Visit) -> None:
+    counts = ready.do(ready.page.evaluate(UNFOLD))
+    assert counts == [100, "Show 100 more of 150", 200, "Show 50 more of 50", 250, True]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -23,7 +23,8 @@ SAME_LENGTH = b"<img/>x"  # as "forward"
 DROP = """async ([name, bytes]) => {
   const transfer = new DataTransfer();
   transfer.items.add(new File([new Uint8Array(bytes)], name));
-  document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: transfer, bubbles: true, cancelable: true}));
+  const init = {dataTransfer: transfer, bubbles: true, cancelable: true};
+  document.body.dispatchEvent(new DragEvent("drop", init));
 }"""
 
 
@@ -67,12 +68,12 @@ def run(visit: Visit) -> list[np.ndarray]:
 
 
 def saved(visit: Visit, number: int) -> np.ndarray:
-    async def download() -> bytes:
+    async def download() -> Path:
         async with visit.page.expect_download() as started:
             await visit.page.locator(".output .link").nth(number).click()
-        return Path(await (await started.value).path()).read_bytes()
+        return await (await started.value).path()
 
-    return np.load(io.BytesIO(visit.do(download())))
+    return np.load(visit.do(download()))
 
 
 def refused(visit: Visit) -> str:

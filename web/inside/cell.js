@@ -3,8 +3,8 @@
 import { button, holding, made } from "../dom.js";
 import { seconds } from "../format.js";
 import { keeper } from "../kept.js";
+import { pictureNode } from "../picture.js";
 import { editor } from "./editor.js";
-import { framed } from "./picture.js";
 
 const EXAMPLES = new URL("examples/", import.meta.url);
 const FIRST = "graph.py"; // where a visitor begins
@@ -40,7 +40,7 @@ export function cell(section, engine) {
   }
 
   function add({ kind, said }) {
-    if (kind === "picture") return output.append(framed(said, "A picture that the cell shows"));
+    if (kind === "picture") return output.append(pictureNode(said, "A picture that the cell shows"));
     const last = output.lastElementChild;
     if (last?.className === "code said") last.append(said);
     else output.append(made("pre", "code said", said));

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from reading import Reading, read
 
 import tensortab as tt
@@ -23,7 +22,6 @@ from tensortab.op import buffer_of
 from tensortab.plan import Plan
 from tensortab.profile import Profile
 from tensortab.session import Session
-from tensortab.text.embedder import Embedder
 from tensortab.text.generator import Generator
 from tensortab.words import size
 
@@ -140,18 +138,7 @@ async def _profile(subject: Any, number: int) -> tuple[str, Profile]:
     if isinstance(subject.model, Generator):
         async with subject.turn:
             return _RUNS[number], (await subject.model.profile())[number]
-    return "Two short sentences", await _sentences(subject.model)
-
-
-async def _sentences(model: Embedder) -> Profile:
-    """Two sentences, fed as `embed` does."""
-    ids = model.tokenizer.encode_batch(_SENTENCES)
-    shape = len(ids), max(map(len, ids))
-    padded, mask = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
-    for row, tokens in enumerate(ids):
-        padded[row, : len(tokens)], mask[row, : len(tokens)] = tokens, 1
-    zeros, positions = np.zeros(shape, np.int32), np.arange(shape[1], dtype=np.int32)
-    return await model.session.profile(ids=padded, types=zeros, positions=positions, mask=mask)
+    return "Two short sentences", await subject.model.profile(_SENTENCES)
 
 
 def told(about: str, report: Profile) -> dict[str, Any]:

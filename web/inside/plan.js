@@ -2,7 +2,7 @@
 
 import { button, made } from "../dom.js";
 import { count, number } from "../format.js";
-import { framed } from "./picture.js";
+import { pictureNode } from "../picture.js";
 import { folded, tableOf } from "./tables.js";
 
 const LEGEND =
@@ -33,10 +33,10 @@ export function planNodes({ summary, reuse, graph, plan, steps, buffers }, toKer
     made("p", "quiet", reuse),
     made("h3", "", "Memory"),
     made("p", "quiet", LEGEND),
-    framed(plan, "Which buffer holds a value at which dispatch"),
+    pictureNode(plan, "Which buffer holds a value at which dispatch"),
     folded(`${number(steps.length)} ${steps.length === 1 ? "dispatch" : "dispatches"}`, dispatches),
     folded(count(buffers.length, "buffer"), slots),
     made("h3", "", "Graph"),
-    framed(graph, "The graph, from inputs to outputs"),
+    pictureNode(graph, "The graph, from inputs to outputs"),
   ];
 }

@@ -2,7 +2,7 @@
 
 import { made } from "../dom.js";
 import { number, seconds } from "../format.js";
-import { framed } from "./picture.js";
+import { pictureNode } from "../picture.js";
 import { folded, tableOf } from "./tables.js";
 
 const ROUNDED =
@@ -24,9 +24,9 @@ export function timesNodes({ about, dispatches, milliseconds, bars, timeline, ro
   const nodes = [
     made("p", "", `${about}: ${number(dispatches)} dispatches, ${took} on the GPU, each timed in a pass of its own.`),
     made("h3", "", "By kernel"),
-    framed(bars, "Time by kernel"),
+    pictureNode(bars, "Time by kernel"),
     made("h3", "", "One after the other"),
-    framed(timeline, "Timeline of the dispatches"),
+    pictureNode(timeline, "Timeline of the dispatches"),
     folded("All dispatches", listing),
   ];
   if (rounded) nodes.splice(1, 0, made("p", "quiet", ROUNDED));

@@ -132,6 +132,12 @@ export function inside(section, engine) {
   parts.addEventListener("change", () => look(Number(parts.value)));
   element("inside-load").addEventListener("click", () => engine.need(subject()));
   engine.addEventListener("state", follow);
-  addEventListener("hashchange", () => setTimeout(follow)); // the shell shows the view first
+  addEventListener("hashchange", () =>
+    setTimeout(() => {
+      // The shell has shown the view by now; a program may have run meanwhile, and be compiled.
+      if (subject() === "programs") seen = null;
+      follow();
+    }),
+  );
   follow();
 }

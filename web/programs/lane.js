@@ -23,6 +23,7 @@ export function lane(python) {
       // data: the bytes of each input's file or image, none where it has no such
       run: async (model, { key, file, method, inputs, data }) =>
         plain(await model.run(key, file, asJson({ method, inputs }), data)),
+      draw: async (model, { method, delegate }) => plain(await model.draw(method, delegate)),
       reset: async (model) => plain(await model.reset()),
       peek: async (model, { data }) => plain(model.peek(data)),
     },

@@ -70,15 +70,11 @@ class _Listing:
 
 
 def _sources(values: Any, indices: Any, made: Mapping[int, str]) -> Iterator[str]:
-    """Where arguments come from, those of lists too."""
+    """Where arguments come from, those of lists too; a file may say that a list holds itself."""
     for index in indices:
-        value = values[index] if index >= 0 else None
-        if isinstance(value, blob.ValueList):
-            yield from _sources(values, value.items, made)
-        elif isinstance(value, schema.ListValue) and value.kind == "tensor":
-            yield from _sources(values, value.items, made)
-        elif made.get(index):
-            yield made[index]
+        value = values[index]
+        listed = isinstance(value, blob.ValueList | schema.ListValue)
+        yield from (made[i] for i in (value.items if listed else (index,)) if made.get(i))
 
 
 def _text(value: Any) -> str:

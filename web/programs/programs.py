@@ -17,6 +17,8 @@ import numpy as np
 from listing import rows
 
 import tensortab as tt
+from tensortab import display
+from tensortab.display.program import graph_of
 from tensortab.errors import DeviceLostError, FormatError, ShapeError, TensortabError
 from tensortab.pte import blob, schema
 from tensortab.pte.module import Method, Module
@@ -87,6 +89,12 @@ class Programs:
             if self.module:
                 await self.module.reset()
             return {}
+
+    async def draw(self, name: str, number: int) -> dict[str, Any]:
+        """A delegate's graph as SVG; none where its sizes come with a first call."""
+        async with self.turn:
+            graph = graph_of(self.module.methods[name].delegates[number]) if self.module else None
+            return {"picture": display.graph_svg(graph) if graph else ""}
 
     def peek(self, data: Any) -> dict[str, Any]:
         """Name, dtype and shape of each array of a .npy or .npz file's bytes."""

@@ -1,8 +1,9 @@
 // The view that opens ExecuTorch programs and runs them on what a person types, drops or picks.
 
-import { choice } from "../dom.js";
+import { choice, made } from "../dom.js";
 import { filesOf, onFilesDropped } from "../drop.js";
 import { number, seconds } from "../format.js";
+import { pictureNode } from "../picture.js";
 import { dropped, inputsOf, written } from "./inputs.js";
 import { operatorsNode, summaryOf } from "./listing.js";
 import { outputNode } from "./outputs.js";
@@ -14,11 +15,13 @@ export function programs(section, engine) {
   const element = (id) => section.querySelector(`#${id}`);
   const [input, problem, form, list] = ["program-file", "program-problem", "program-form", "program-inputs"].map(element);
   const [run, reset, summary, outputs] = ["program-run", "program-reset", "program-summary", "program-outputs"].map(element);
+  const drawing = element("program-picture");
   let open = null; // {key, file, methods}
   let method = null;
   let inputs = [];
   let keys = 0; // of files, so that the worker knows one it has open
   let calls = 0; // since the program was opened or reset
+  let drawn = false; // the delegate's graph
   let latest = Promise.resolve(); // of what was asked for
   let running = false;
 
@@ -65,9 +68,30 @@ export function programs(section, engine) {
     element("program-gives").textContent = method.outputs.map(written).join(", ");
     element("operators-summary").textContent = summaryOf(method);
     element("operators").replaceChildren(operatorsNode(method));
+    const named = method.delegates.map((_, index) => [String(index), `delegate ${index}`]);
+    const delegates = choice(named, "0", (index) => draw(Number(index)));
+    delegates.id = "delegates";
+    element("delegates").replaceWith(delegates);
+    element("graph-heading").hidden = !named.length;
+    element("delegate-row").hidden = named.length < 2;
+    drawing.replaceChildren();
     outputs.replaceChildren();
     summary.textContent = "";
     reset.hidden = true;
+    draw(0);
+  }
+
+  async function draw(delegate) {
+    const mine = method;
+    if (!mine.delegates.length) return;
+    const answer = await ask({ type: "draw", method: mine.name, delegate });
+    if (!answer || mine !== method) return;
+    const later = "Its sizes come with the first call: run it, and it is drawn.";
+    const node = answer.picture
+      ? pictureNode(answer.picture, `Graph of delegate ${delegate}`)
+      : made("p", "quiet", later);
+    drawing.replaceChildren(node);
+    drawn = Boolean(answer.picture);
   }
 
   function jobOf() {
@@ -114,6 +138,7 @@ export function programs(section, engine) {
     summary.textContent = `${method.name} in ${seconds(answer.seconds)}${state}`;
     reset.hidden = !answer.stateful;
     outputs.replaceChildren(...answer.outputs.map(outputNode));
+    if (!drawn) draw(Number(element("delegates").value));
   }
 
   async function forget() {

@@ -136,6 +136,23 @@ class Backend(Protocol):
         """Give the device back; every buffer on it is gone."""
 
 
+class Pace:
+    """Waits for the GPU now and then, so that uploads do not pile up in front of it."""
+
+    _UNSEEN = 64 << 20  # bytes uploaded before the GPU is waited for
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._unseen = 0
+
+    async def sent(self, buffer: Buffer, nbytes: int) -> None:
+        """Count bytes that were written to a buffer."""
+        self._unseen += nbytes
+        if self._unseen >= self._UNSEEN:
+            self._unseen = 0
+            await self._backend.read(buffer, 4)
+
+
 def round_up(nbytes: int, multiple: int) -> int:
     """The next multiple."""
     return -(-nbytes // multiple) * multiple
@@ -149,6 +166,12 @@ def allocated(nbytes: int) -> int:
 def size_of(data: Bytes) -> int:
     """How many bytes there are, wherever they lie."""
     return int(data.byteLength) if hasattr(data, "byteLength") else memoryview(data).nbytes
+
+
+def flat(data: Bytes) -> memoryview:
+    """Bytes at hand in a row; memoryview itself casts no shape that has a 0."""
+    view = memoryview(data)
+    return view.cast("B") if view.nbytes else memoryview(b"")
 
 
 def on_host(data: Bytes) -> Any:

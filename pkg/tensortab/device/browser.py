@@ -35,6 +35,7 @@ from . import (
     Span,
     allocated,
     check_size,
+    flat,
     round_up,
     split_reads,
 )
@@ -138,7 +139,7 @@ class BrowserBackend:
                 raise DeviceError(f"{what}: the GPU is out of memory ({error.message})")
 
     def write(self, buffer: Buffer, data: Bytes, offset: int = 0) -> None:
-        foreign = data if isinstance(data, JsProxy) else to_js(memoryview(data).cast("B"))
+        foreign = data if isinstance(data, JsProxy) else to_js(flat(data))
         self.js.write(self.gpu, buffer, offset, foreign)
 
     async def read(self, buffer: Buffer, nbytes: int, offset: int = 0) -> bytes:
@@ -266,5 +267,14 @@ def _target(adapter: Any, features: frozenset[str], limits: dict[str, int]) -> T
     fallback = getattr(info, "isFallbackAdapter", False) or architecture == "swiftshader"
     return Target(
         "browser", text("vendor"), architecture, text("description"), bool(fallback), features,
-        limits,
+        limits, matrices=_matrices(info, features),
     )  # fmt: skip
+
+
+def _matrices(info: Any, features: frozenset[str]) -> bool:
+    if not {"chromium-experimental-subgroup-matrix", "shader-f16"} <= features:
+        return False
+    wanted = ("f16", "f32", 16, 16, 16)
+    fields = ("componentType", "resultComponentType", "M", "N", "K")
+    offered = [tuple(getattr(c, f) for f in fields) for c in info.subgroupMatrixConfigs]
+    return info.subgroupMinSize == info.subgroupMaxSize == 32 and wanted in offered

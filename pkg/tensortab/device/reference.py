@@ -17,7 +17,7 @@ from ..evaluate import advance
 from ..kernel import Kernel
 from ..op import Array, Spec
 from ..target import Target
-from . import Bound, Buffer, Bytes, Layout, Pipeline, Recording, Run, Span, allocated
+from . import Bound, Buffer, Bytes, Layout, Pipeline, Recording, Run, Span, allocated, flat, on_host
 
 _NO_CLOCK = "numpy has no GPU clock (the feature timestamp-query)"
 
@@ -31,7 +31,7 @@ class ReferenceBackend:
         return np.zeros(allocated(nbytes), np.uint8)
 
     def write(self, buffer: Buffer, data: Bytes, offset: int = 0) -> None:
-        raw = data.to_bytes() if hasattr(data, "to_bytes") else memoryview(data).cast("B")
+        raw = flat(on_host(data))
         buffer[offset : offset + len(raw)] = np.frombuffer(raw, np.uint8)
 
     async def read(self, buffer: Buffer, nbytes: int, offset: int = 0) -> bytes:

@@ -119,10 +119,9 @@ def html(made: Plan) -> Element:
     names = [_name(slot, i) for i, slot in enumerate(made.slots)]
     steps = [(i, s.op, s.kernel.name, _grid(s), _bound(s, names)) for i, s in enumerate(made.steps)]
     slots = [(n, s.role, s.nbytes) for n, s in zip(names, made.slots, strict=True)]
-    parts = [svg(made)] if made.steps else []
     return figure(
         element("p", summary(made)),
-        *parts,
+        svg(made),
         folded(
             count(len(steps), "dispatch", "dispatches"),
             table(("#", "op", "kernel", "workgroups", "buffers"), steps),
@@ -147,7 +146,7 @@ def _axis(made: Plan, left: float, unit: float) -> tuple[float, Element]:
     steps = made.steps
     if unit >= 13:
         ops = [shortened(step.op, 20) for step in steps]
-        top = 12 + 0.71 * max(width_of(op, 10.5) for op in ops)
+        top = 12 + 0.71 * max((width_of(op, 10.5) for op in ops), default=0.0)
         named = [(left + unit * (i + 0.5), op) for i, op in enumerate(ops)]
         slanted = [
             label(0, 0, op, transform=f"translate({x:.1f} {top - 6:.1f}) rotate(-45)")

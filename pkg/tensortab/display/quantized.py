@@ -23,7 +23,9 @@ def svg(found: Comparison) -> Element:
     for i, weights in enumerate(found.counts):
         tall = _HEIGHT * weights / most
         low = -found.reach + i * step
-        about = f"{low:.3g} to {low + step:.3g}: {weights:,} weights ({weights / total:.2%})"
+        start = f"{low:.3g}" if i else "all below"  # what lies beyond is counted at the ends
+        end = f"{low + step:.3g}" if i < len(found.counts) - 1 else "all above"
+        about = f"{start} to {end}: {weights:,} weights ({weights / total:.2%})"
         parts.append(
             box(unit * i + 0.5, top + _HEIGHT - tall, unit - 1, tall, fill=PALETTE[0], about=about)
         )

@@ -11,30 +11,28 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..bars import Progress
-from ..device import Backend, on_host
+from ..device import Backend, Pace, on_host
 from ..errors import FormatError, UnsupportedError
 from ..op import Spec
 from ..quantizer import Job, Quantizer
 from ..session import Session
 from ..store import Held
 from ..weights import Checkpoint
+from ..weights.ahead import PIECE, Ahead, Fetch
 from ..weights.safetensors import Entry
 from ..weights.source import forget, release
 from ..widener import Widener, widened
 from .checkpoint import Weight, Weights
 
-PIECE = 8 << 20  # bytes of a read
-_AHEAD = 16 << 20  # bytes of reads on their way
-_READS = 8  # of them at a time
-_UNSEEN = 64 << 20  # bytes uploaded before the GPU is waited for
 _STORED = {"float32": "F32", "float16": "F16", "uint8": "U8", "int8": "I8"}  # as safetensors says
 _FLOATS = ("F32", "F16", "BF16", "F64")
 
@@ -90,8 +88,10 @@ async def fill(
     """Read every weight of a session's graph; the checkpoint has been checked."""
     parts = {name: list(_parts(checkpoint, w)) for name, w in weights.weights.items()}
     every = [part for found in parts.values() for part in found]
-    reader = _Reader(checkpoint, every)
-    uploads = _Uploads(backend, Quantizer(backend), Widener(backend))
+    reader = Ahead(
+        Fetch(p.nbytes, partial(checkpoint.foreign, p.tensor, p.first, p.rows)) for p in every
+    )
+    uploads = _Uploads(backend, Quantizer(backend), Widener(backend), Pace(backend))
     total = sum(part.nbytes for part in every)
     left = Counter(part.tensor for part in every)
     tensors, done = len(left), 0
@@ -149,55 +149,14 @@ def _row_bytes(entry: Entry) -> int:
     return (entry.end - entry.start) // entry.shape[0]
 
 
-class _Reader:
-    """Parts in order, the next ones on their way while one is worked on."""
-
-    def __init__(self, checkpoint: Checkpoint, parts: Sequence[Part]) -> None:
-        self._checkpoint = checkpoint
-        self._waiting = deque(parts)
-        self._reading: deque[tuple[Part, asyncio.Future[Any]]] = deque()
-
-    async def next(self) -> Any:
-        """The next part's bytes, which a GPU takes."""
-        self._start()
-        _, reading = self._reading.popleft()
-        data = await reading
-        self._start()
-        return data
-
-    def _start(self) -> None:
-        while self._waiting and (not self._reading or self._has_room(self._waiting[0])):
-            part = self._waiting.popleft()
-            read = self._checkpoint.foreign(part.tensor, part.first, part.rows)
-            self._reading.append((part, asyncio.ensure_future(read)))
-
-    def _has_room(self, part: Part) -> bool:
-        under_way = sum(p.nbytes for p, _ in self._reading)
-        return len(self._reading) < _READS and under_way + part.nbytes <= _AHEAD
-
-    async def close(self) -> None:
-        """Drop what is on its way."""
-        left = [reading for _, reading in self._reading]
-        for reading in left:
-            reading.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-
-
-@dataclass
+@dataclass(frozen=True)
 class _Uploads:
-    """What turns bytes into constants, and how much is on its way to the GPU."""
+    """What turns bytes into constants, and keeps too many from being on their way to the GPU."""
 
     backend: Backend
     quantizer: Quantizer
     widener: Widener
-    unseen: int = 0
-
-    async def sent(self, held: Held, nbytes: int) -> None:
-        """Count bytes; now and then wait for the GPU, so that uploads do not pile up."""
-        self.unseen += nbytes
-        if self.unseen >= _UNSEEN:
-            self.unseen = 0
-            await self.backend.read(held.buffer, 4)
+    pace: Pace
 
     def close(self) -> None:
         """Free the staging buffers."""
@@ -260,7 +219,7 @@ class _Float:
         else:
             data = data if dtype == "F32" else widened(dtype, data)
             self.uploads.backend.write(self.held.buffer, data, 4 * first)
-        await self.uploads.sent(self.held, part.nbytes)
+        await self.uploads.pace.sent(self.held.buffer, part.nbytes)
 
     async def finish(self) -> None:
         self.held.filled = self.held.spec.nbytes
@@ -284,7 +243,7 @@ class _Packed:
             piece = self.weight.pieces[len(self.columns)]
             table = np.frombuffer(on_host(data), self.scales.spec.dtype).reshape(part.rows, -1)
             self.columns.append(table[:, piece.first : piece.first + piece.rows])
-        await self.uploads.sent(self.packed, part.nbytes)
+        await self.uploads.pace.sent(self.packed.buffer, part.nbytes)
 
     async def finish(self) -> None:
         table = np.concatenate(self.columns, axis=1)

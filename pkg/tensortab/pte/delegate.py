@@ -20,10 +20,10 @@ from ..runtime import Device
 from ..session import Session
 from ..weights import Source
 from .blob import Blob, SymInt, TensorValue
-from .build import Built, Filling, Sizes, build
+from .build import Built, Sizes, build
+from .fill import fill
 
 _KEPT = 4  # sessions of a delegate, each for other shapes
-_CHUNK = 16 << 20  # bytes of the file at a time
 
 
 @dataclass
@@ -58,8 +58,8 @@ class Delegate:
         """The outputs in the blob's order; with `rows` each dispatch is timed and noted there."""
         kinds = [isinstance(self.blob.values[i], SymInt) for i in self.blob.inputs]
         sizes = tuple(
-            int(np.ravel(given)[0]) if whole else np.shape(given)
-            for given, whole in zip(inputs, kinds, strict=True)
+            self._integer(i, given) if whole else np.shape(given)
+            for i, (given, whole) in enumerate(zip(inputs, kinds, strict=True))
         )
         built, session = await self.session(host, sizes)
         named = zip(built.inputs, inputs, strict=True)
@@ -73,6 +73,12 @@ class Delegate:
         live = session.store.values
         return tuple(found[o] if isinstance(o, str) else value(o, live) for o in built.outputs)
 
+    def _integer(self, number: int, given: Any) -> int:
+        found = np.asarray(given)
+        if found.size != 1 or found.dtype.kind not in "biu":
+            raise FormatError(f"{self.name}: input {number} is {given!r}, expected an integer")
+        return int(found.item())
+
     async def session(
         self, host: Host, sizes: Sizes, filled: Callable[[int], None] | None = None
     ) -> tuple[Built, Session]:
@@ -85,17 +91,20 @@ class Delegate:
             session = await host.device.compile(built.graph, share=host.anchor)
         except ShapeError as error:  # as of what is read after it was overwritten
             raise FormatError(f"{self.name}: {error}") from error
+        held = session.store.held
+        leaves = [
+            (held[name], filling)
+            for name, filling in built.constants.items()
+            if held[name].filled < held[name].spec.nbytes
+        ]
+        try:
+            await fill(host.device.backend, host.source, leaves, filled)
+            if not self.sessions:
+                await _restore(host, built, session)
+        except BaseException:  # whatever stopped it, its buffers go
+            session.destroy()
+            raise
         host.anchor = session
-        done = 0
-        for name, filling in built.constants.items():
-            held = session.store.held[name]
-            if held.filled < held.spec.nbytes:
-                await _fill(host.source, session, name, filling)
-            done += filling.place.end - filling.place.start
-            if filled:
-                filled(done)
-        if not self.sessions:
-            await _restore(host.source, built, session)
         self.sessions[sizes] = built, session
         if len(self.sessions) > _KEPT:
             oldest = next(iter(self.sessions))
@@ -106,7 +115,7 @@ class Delegate:
         """Put every buffer that outlives a call back to what the file says."""
         for built, session in [*self.sessions.values()][:1]:  # they share them
             session.reset()
-            await _restore(host.source, built, session)
+            await _restore(host, built, session)
 
     def close(self) -> None:
         """Free its sessions' buffers."""
@@ -115,30 +124,8 @@ class Delegate:
         self.sessions.clear()
 
 
-async def _fill(source: Source, session: Session, name: str, filling: Filling) -> None:
-    """Stream a constant from the file to the device."""
-    spec = session.graph.constants[name].spec
-    if filling.stored != spec.dtype:
-        array = await converted(source, filling, spec.at({}), spec.dtype)
-        session.fill(name, array)
-        return
-    start = filling.place.start
-    for offset in range(0, spec.nbytes, _CHUNK):
-        end = min(offset + _CHUNK, spec.nbytes)
-        session.fill(name, await source.foreign(start + offset, start + end), offset)
-
-
-async def _restore(source: Source, built: Built, session: Session) -> None:
+async def _restore(host: Host, built: Built, session: Session) -> None:
     """Give the states what the file has for them; the rest are zeros."""
-    for name, filling in built.states.items():
-        spec = session.graph.states[name].spec
-        session.state(name).write(await converted(source, filling, spec.at({}), spec.dtype))
-
-
-async def converted(source: Source, filling: Filling, shape: tuple[int, ...], dtype: str) -> Array:
-    """A tensor of the file in another dtype."""
-    stored = np.dtype(filling.stored)
-    count = int(np.prod(shape, dtype=np.int64))
-    start = filling.place.start
-    raw = await source.read(start, start + count * stored.itemsize)
-    return np.frombuffer(raw, stored, count).astype(dtype).reshape(shape)
+    held = session.store.held
+    leaves = [(held[name], filling) for name, filling in built.states.items()]
+    await fill(host.device.backend, host.source, leaves)

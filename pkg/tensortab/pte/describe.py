@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 
+from ..op import Spec
 from ..weights import Source, open_source
 from ..weights.source import Address
 from . import blob, program
+from .calls import mutable
 from .portable import FUNCTIONS
 from .registry import OPERATORS, PREPACK
 from .schema import KernelCall, Method, Program, TensorValue, Value
@@ -27,8 +31,8 @@ async def inspect(address: Address | Source) -> str:
 
 
 def describe(made: Program, delegates: Mapping[str, Sequence[blob.Blob | None]]) -> str:
-    """A line for each input, output and operator."""
-    lines = [made.source.name]
+    """A line for each input, output and operator, but one for neighbours that are alike."""
+    lines = [f"{made.source.name}: {made.size:,} bytes"]
     for name, method in made.methods.items():
         lines += _method(name, method, delegates[name])
     return "\n".join(lines)
@@ -37,19 +41,31 @@ def describe(made: Program, delegates: Mapping[str, Sequence[blob.Blob | None]])
 def _method(name: str, method: Method, delegates: Sequence[blob.Blob | None]) -> Iterator[str]:
     yield f"method {name}"
     for what, indices in (("input", method.inputs), ("output", method.outputs)):
-        for position, index in enumerate(indices):
-            yield f"  {what} {position}: {value_text(method.values[index])}"
+        specs = enumerate(value_text(method.values[i]) for i in indices)
+        for spec, alike in groupby(specs, key=itemgetter(1)):
+            numbers = [number for number, _ in alike]
+            ends = f" {numbers[0]}" if len(numbers) == 1 else f"s {numbers[0]}–{numbers[-1]}"
+            yield f"  {what}{ends}: {spec}"
     for number, (part, graph) in enumerate(zip(method.delegates, delegates, strict=True)):
         if graph is None:
             yield f"  delegate {number}: {part.id}  (not implemented)"
             continue
-        size = blob.sizes(graph.values)
-        yield f"  delegate {number}: {part.id}, {len(graph.calls)} calls, {size:,} bytes"
+        yield f"  delegate {number}: {part.id}, {_contents(graph)}"
         yield from _counted(Counter(c.name for c in graph.calls), {*OPERATORS, PREPACK})
     kernels = Counter(c.name for c in method.instructions if isinstance(c, KernelCall))
     if kernels:
         yield "  outside of delegates, on numpy:"
         yield from _counted(kernels, FUNCTIONS)
+
+
+def _contents(graph: blob.Blob) -> str:
+    """How much there is to a delegate."""
+    kept = [graph.values[i] for i in mutable(graph) - {*graph.inputs}]
+    state = sum(Spec(v.shape, v.dtype).nbytes for v in kept if isinstance(v, blob.TensorValue))
+    parts = [f"{len(graph.calls)} call{'s' * (len(graph.calls) != 1)}"]
+    for size, what in ((blob.sizes(graph.values), "constants"), (state, "state between calls")):
+        parts += [f"{size:,} bytes of {what}"] * (size > 0)
+    return ", ".join(parts)
 
 
 def _counted(found: Counter[str], known: Container[str]) -> Iterator[str]:

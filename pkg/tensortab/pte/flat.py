@@ -21,9 +21,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FormatError
+from ..errors import FormatError, UnsupportedError
+from ..weights import Source
 
 T = TypeVar("T")
+MOST = 64 << 20  # bytes of a FlatBuffer, which is read whole
 _SCALARS = {c: struct.Struct(f"<{c}") for c in "bBhHiIqQd?"}
 
 
@@ -71,6 +73,17 @@ class Buffer:
         if len(self.data) < 8 or bytes(self.data[4:8]) != identifier.encode():
             raise self.fail(4, f"{bytes(self.data[4:8])!r}, expected {identifier.encode()!r}")
         return Table.at(self, self.follow(0))
+
+
+async def load(source: Source, start: int, end: int) -> Buffer:
+    """The FlatBuffer at a place in a file."""
+    if end - start > MOST:
+        raise UnsupportedError(
+            f"{source.name}: at byte {start}: a FlatBuffer of {end - start} bytes, expected at most"
+            f" {MOST}, since it is held in memory; export the program with its data in segments,"
+            " which is ExecuTorch's default (extract_delegate_segments=True)"
+        )
+    return Buffer(bytes(await source.read(start, end)), source.name, start)
 
 
 @dataclass(frozen=True)
@@ -126,6 +139,7 @@ class Table:
     def text(self, slot: int) -> str:
         """A string field; empty if absent."""
         at, count = self._vector(slot, 1)
+        self.buffer.spend(at, count // 8)  # a text may stand for several, but not for many
         try:
             return bytes(self.buffer.data[at : at + count]).decode()
         except UnicodeDecodeError as error:

@@ -8,8 +8,9 @@ Arrays come and go in the method's order, dtypes and live shapes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -24,11 +25,13 @@ from ..profile import Profile, Row
 from ..runtime import Device
 from ..weights import Source, open_source
 from ..weights.source import Address
-from . import blob, portable, program, schema
-from .build import Filling, build, check_operators
-from .delegate import Delegate, Host, converted
+from . import blob, dtypes, portable, program, schema
+from .check import check
+from .delegate import Delegate, Host
 from .describe import describe
 from .schema import DelegateCall, KernelCall, ListValue, MoveCall, TensorValue
+
+_COPY = "aten::copy_"  # into its first argument, which is its result
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Module:
 
     async def reset(self) -> None:
         """Put every buffer that outlives a call back to what the file says."""
+        for method in self.methods.values():
+            method.buffers.clear()
         for delegate in self._delegates():
             await delegate.reset(self.host)
 
@@ -85,6 +90,7 @@ class Method:
     plan: schema.Method
     delegates: Sequence[Delegate]
     constants: Mapping[int, Array]
+    buffers: dict[int, Array] = field(default_factory=dict)  # what the last call left in them
 
     async def __call__(self, *inputs: ArrayLike) -> tuple[Any, ...]:
         """Run it: a numpy array for each output."""
@@ -111,7 +117,15 @@ class Method:
                     values[args[-1]] = self._kernel(name, args, values)
                 case MoveCall(source, target):
                     values[target] = self._read(values, source)
+        self.buffers.update((i, values[i]) for i in self._written)
         return tuple(self._read(values, i) for i in self.plan.outputs)
+
+    @property
+    def _written(self) -> set[int]:
+        """The buffers that live from call to call: what is copied into, and is no input."""
+        calls = (c for c in self.plan.instructions if isinstance(c, KernelCall))
+        targets = {c.args[-1] for c in calls if c.name == _COPY and c.args[0] == c.args[-1]}
+        return targets - {*self.plan.inputs}
 
     def _values(self, inputs: Sequence[ArrayLike]) -> dict[int, Any]:
         """What is known before the first instruction: the file's values, and the inputs."""
@@ -121,6 +135,10 @@ class Method:
             )
         known = enumerate(self.plan.values)
         values = {i: v for i, v in known if not isinstance(v, TensorValue)} | dict(self.constants)
+        for i in self._written - values.keys():
+            held = self._tensor(i)
+            values[i] = np.broadcast_to(np.zeros((), held.dtype), held.shape)
+        values |= self.buffers
         for position, (i, given) in enumerate(zip(self.plan.inputs, inputs, strict=True)):
             values[i] = self._checked(position, i, given)
         return values
@@ -134,7 +152,7 @@ class Method:
                 return type(value)(given)  # type: ignore[arg-type]
             raise UnsupportedError(f"{who} is {value!r}, expected a tensor or a number")
         array = np.asarray(given)
-        if not np.can_cast(array.dtype, value.dtype, "same_kind"):
+        if not np.can_cast(array.dtype, dtypes.host(value.dtype), "same_kind"):
             raise ShapeError(f"{who} is {array.dtype}, expected {value.dtype}")
         fits = array.ndim == len(value.shape) and all(
             n <= m if value.dynamic else n == m
@@ -145,14 +163,14 @@ class Method:
             raise ShapeError(
                 f"{who} has shape {list(array.shape)}, expected {list(value.shape)}{most}"
             )
-        return array.astype(value.dtype, copy=False)
+        return dtypes.cast(array, value.dtype)
 
     def _kernel(self, name: str, args: tuple[int, ...], values: Mapping[int, Any]) -> Array:
         """An operator outside of delegates; its result is the last argument, given twice."""
         given = args[: -1 if name.endswith("_") else -2]
         out = self._tensor(args[-1])
         arrays = [self._decoded(values, i) for i in given]
-        return portable.run(self.where, name, arrays, out.dtype)
+        return portable.run(self.where, name, arrays, out.dtype, math.prod(out.shape))
 
     def _decoded(self, values: Mapping[int, Any], index: int) -> Any:
         """A kernel's argument: lists are of values, or refer to them."""
@@ -169,7 +187,7 @@ class Method:
         return values[index]
 
     def _cast(self, index: int, array: Array) -> Array:
-        return array.astype(self._tensor(index).dtype, copy=False)
+        return dtypes.cast(array, self._tensor(index).dtype)
 
     def _tensor(self, index: int) -> TensorValue:
         value = self.plan.values[index]
@@ -195,16 +213,21 @@ async def load_pte(
     compiled.
     """
     made = await program.read(open_source(address))
-    checked = {name: await check(made, method) for name, method in made.methods.items()}
+    checked = {name: await check(made, plan) for name, plan in made.methods.items()}
     host = Host(device or await Device.open(), made.source)
     methods = {}
-    for name, method in made.methods.items():
-        constants = await _constants(made.source, method)
+    for name, plan in made.methods.items():
+        constants = await _constants(made.source, plan)
         where = f"{made.source.name}: {name}"
-        methods[name] = Method(where, host, method, checked[name], constants)
-    with told(progress) as tell:
-        await _prepare(host, methods.values(), tell)
-    return Module(made, host, methods)
+        methods[name] = Method(where, host, plan, checked[name], constants)
+    loaded = Module(made, host, methods)
+    try:
+        with told(progress) as tell:
+            await _prepare(host, methods.values(), tell)
+    except BaseException:  # whatever stopped it, its buffers go
+        loaded.close()
+        raise
+    return loaded
 
 
 async def _prepare(host: Host, methods: Iterable[Method], tell: Progress | None) -> None:
@@ -229,51 +252,18 @@ def _tell(tell: Progress, before: int, total: int, done: int) -> None:
     tell("weights", before + done, total)
 
 
-async def check(made: schema.Program, method: schema.Method) -> list[Delegate]:
-    """The delegates of a method; each is built for its largest sizes once, which checks it."""
-    where = f"{made.source.name}: {method.name}"
-    found = []
-    for number, part in enumerate(method.delegates):
-        name = f"{where}: delegate {number}"
-        if part.id != blob.BACKEND:
-            raise UnsupportedError(f"{name} is for {part.id!r}, expected {blob.BACKEND!r}")
-        delegate = Delegate(name, f"{method.name}/{number}/", await blob.read(made, part.blob))
-        check_operators(name, delegate.blob)
-        if delegate.bounds is not None:
-            build(name, delegate.prefix, delegate.blob, delegate.bounds)
-        found.append(delegate)
-    for call in method.instructions:
-        if isinstance(call, DelegateCall):
-            graph = found[call.delegate].blob
-            if len(call.args) != len(graph.inputs) + len(graph.outputs):
-                raise FormatError(
-                    f"{where}: delegate {call.delegate} is called with {len(call.args)} values, it"
-                    f" has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs"
-                )
-        if isinstance(call, KernelCall):
-            if call.name not in portable.FUNCTIONS:
-                raise UnsupportedError(
-                    f"{where}: {call.name} is outside of a delegate and not implemented"
-                )
-            if len(call.args) < 2:
-                raise FormatError(f"{where}: {call.name} has {len(call.args)} arguments")
-    return found
-
-
 async def _constants(source: Source, method: schema.Method) -> dict[int, Array]:
     """The tensors of a method whose data lie in the file."""
     found = {}
     for index, value in enumerate(method.values):
         if isinstance(value, TensorValue) and value.constant:
-            if value.dtype == "bfloat16":
-                raise UnsupportedError(f"{source.name}: {method.name}: a constant of bfloat16")
-            size = int(np.prod(value.shape, dtype=object)) * np.dtype(value.dtype).itemsize
+            size = math.prod(value.shape) * dtypes.width(value.dtype)
             start, end = value.constant.start, value.constant.end
             if size > end - start:
                 raise FormatError(
                     f"{source.name}: at byte {start}: {end - start} bytes for a constant"
                     f" {value.dtype}{list(value.shape)}, expected {size}"
                 )
-            filling = Filling(value.constant, value.dtype)
-            found[index] = await converted(source, filling, value.shape, value.dtype)
+            raw = await source.read(start, start + size)
+            found[index] = dtypes.decode(raw, value.dtype, value.shape)
     return found

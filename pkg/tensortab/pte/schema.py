@@ -27,7 +27,7 @@ class TensorValue:
     dtype: str
     shape: tuple[int, ...]
     dynamic: bool
-    constant: Place | None  # its bytes, for a tensor that has them in the file
+    constant: Place | None  # its bytes, or what a buffer begins with
 
 
 @dataclass(frozen=True)
@@ -93,5 +93,6 @@ class Program:
     """A .pte file."""
 
     source: Source
+    size: int  # of the file, in bytes
     methods: Mapping[str, Method]
     named: Mapping[str, Place]  # data that delegates refer to by a key

@@ -16,6 +16,7 @@ from ..dim import Sym
 from ..models import bert
 from ..models.sessions import open_sessions
 from ..op import Array
+from ..profile import Profile
 from ..quant.recipe import Recipe
 from ..runtime import Device
 from ..session import Session
@@ -59,9 +60,7 @@ class Embedder:
 
     async def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> Array:
         """Unit vectors, float32 [len(texts), width]; a text is cut after 256 tokens."""
-        longest = self.session.graph.inputs["ids"].shape[1]
-        assert isinstance(longest, Sym)
-        ids = self.tokenizer.encode_batch(list(texts), max_length=longest.max)
+        ids = self.tokenizer.encode_batch(list(texts), max_length=self._longest)
         vectors = np.zeros((len(texts), self.width), np.float32)
         done = 0
         for rows in _batches([len(i) for i in ids]):
@@ -71,24 +70,39 @@ class Embedder:
                 progress("embed", done, len(texts))
         return vectors
 
+    async def profile(self, texts: Sequence[str]) -> Profile:
+        """Embed the first batch of texts with each dispatch timed."""
+        ids = self.tokenizer.encode_batch(list(texts[:BATCH]), max_length=self._longest)
+        return await self.session.profile(**_padded(ids))
+
     def destroy(self) -> None:
         """Free the device's memory."""
         self.session.destroy()
 
+    @property
+    def _longest(self) -> int:
+        longest = self.session.graph.inputs["ids"].shape[1]
+        assert isinstance(longest, Sym)
+        return longest.max
+
     async def _embed(self, ids: Sequence[Sequence[int]]) -> Array:
-        shape = len(ids), max(map(len, ids))
-        padded = np.zeros(shape, np.int32)
-        mask = np.zeros(shape, np.float32)
-        for row, tokens in enumerate(ids):
-            padded[row, : len(tokens)] = tokens
-            mask[row, : len(tokens)] = 1
-        out = await self.session.run(
-            ids=padded,
-            types=np.zeros(shape, np.int32),
-            positions=np.arange(shape[1], dtype=np.int32),
-            mask=mask,
-        )
-        return out["vectors"]
+        return (await self.session.run(**_padded(ids)))["vectors"]
+
+
+def _padded(ids: Sequence[Sequence[int]]) -> dict[str, Array]:
+    """The inputs of a batch: rows of one length, and a mask that says which tokens are real."""
+    shape = len(ids), max(map(len, ids))
+    padded = np.zeros(shape, np.int32)
+    mask = np.zeros(shape, np.float32)
+    for row, tokens in enumerate(ids):
+        padded[row, : len(tokens)] = tokens
+        mask[row, : len(tokens)] = 1
+    return {
+        "ids": padded,
+        "types": np.zeros(shape, np.int32),
+        "positions": np.arange(shape[1], dtype=np.int32),
+        "mask": mask,
+    }
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
