@@ -86,8 +86,8 @@ def test_the_plan_is_shown_as_pictures_and_tables(ready: Visit) -> None:
     summary = ready.text("#side-plan p")
     assert re.match(r"\d+ dispatches · \d+ kernel files · \d+ values in \d+ work buffers", summary)
     ready.do(ready.page.click("#side-plan summary >> nth=0"))
-    rows = ready.page.locator("#side-plan details >> nth=0").locator("tbody tr")
-    assert ready.do(rows.count()) == min(100, int(summary.split()[0]))
+    shown = min(100, int(summary.split()[0]))
+    ready.expect("#side-plan details >> nth=0 >> tbody tr").to_have_count(shown)
     ready.do(ready.page.select_option("#inside-parts", label="One more token"))
     ready.expect("#side-plan p >> nth=0").not_to_have_text(summary)
     ready.do(ready.page.click("#side-plan summary >> nth=0"))
@@ -271,8 +271,8 @@ def test_the_write_view_goes_on_with_the_same_model(ready: Visit) -> None:
 
 def test_the_sentence_model_is_looked_into(ready: Visit) -> None:
     assert len(ready.fetched) == 1, "the language model was fetched a second time"
-    ready.do(ready.page.click("text=the sentence model >> nth=0"))
     side(ready, "times")
+    ready.do(ready.page.click("text=the sentence model >> nth=0"))
     ready.expect("#missing-text").to_have_text("The sentence model is not loaded yet.")
     ready.do(ready.page.click("#inside-load"))
     ready.expect("#side-times svg").to_have_count(2)

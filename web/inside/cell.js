@@ -79,9 +79,12 @@ export function cell(section, engine) {
   }
 
   async function open(file) {
+    state.textContent = "Opening";
     const response = await fetch(new URL(file, EXAMPLES)).catch(() => null);
-    if (response?.ok) edit.set(await response.text());
-    else state.textContent = `${file} was not found on this server.`;
+    if (response?.ok) {
+      edit.set(await response.text());
+      state.textContent = "";
+    } else state.textContent = `${file} was not found on this server.`;
     return response?.ok;
   }
 
