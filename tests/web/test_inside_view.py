@@ -334,15 +334,14 @@ def test_keyboard_alone_gets_everywhere(ready: Visit) -> None:
 @pytest.mark.parametrize(
     ("text", "kept"),
     [
-        (f"{SVG}><g><title>a</title></g></svg>", f"{SVG}><g><title>a</title></g></svg>"),
-        (f"{SVG}><script>1</script><g></g></svg>", f"{SVG}><g></g></svg>"),
-        (f"{SVG}><foreignObject><b>1</b></foreignObject></svg>", f"{SVG}></svg>"),
-        (f'{SVG} onload="1"><g onclick="1" style="fill: red"></g></svg>', f"{SVG}><g></g></svg>"),
+        (f"{SVG}><g><title>a</title></g></svg>", "<svg><g><title>a</title></g></svg>"),
+        (f"{SVG}><script>1</script><g></g></svg>", "<svg><g></g></svg>"),
+        (f"{SVG}><foreignObject><b>1</b></foreignObject></svg>", "<svg></svg>"),
+        (f'{SVG} onload="1"><g onclick="1" style="fill: red"></g></svg>', "<svg><g></g></svg>"),
         (f'{SVG} xmlns:l="http://www.w3.org/1999/xlink"><g l:href="x" href="y"></g></svg>',
-         f"{SVG}><g></g></svg>"),
-        (f'{SVG}><img xmlns="http://www.w3.org/1999/xhtml"/></svg>', f"{SVG}></svg>"),
+         "<svg><g></g></svg>"),
+        (f'{SVG}><img xmlns="http://www.w3.org/1999/xhtml"/></svg>', "<svg></svg>"),
         ("<html/>", ""),
-        (f"{SVG}><g></svg>", ""),
     ],
 )  # fmt: skip
 def test_only_harmless_pictures_are_taken_over(visit: Visit, text: str, kept: str) -> None:
