@@ -92,6 +92,7 @@ def test_attention_and_expectations_are_those_of_transformers(
             found = await reading.read(held.model, TEXT)
             assert held.model.held == found.ids
             again = await held.model.generate_ids(found.ids, max_new_tokens=3, temperature=0)
+            assert held.model.last.reused_tokens > 0, "it goes on where the text ends"
             held.model.held = []
             assert again == await held.model.generate_ids(
                 found.ids, max_new_tokens=3, temperature=0

@@ -9,6 +9,7 @@ import pytest
 from playwright.async_api import BrowserContext
 
 import harness
+from axe import serious
 from tensortab import assets
 from visit import Visit
 
@@ -370,6 +371,7 @@ def test_looks(ready: Visit, width: int, height: int, scheme: str, tmp_path: Pat
         side(ready, name)
         widest = ready.do(ready.page.evaluate("document.documentElement.scrollWidth"))
         assert widest == width, f"{name} scrolls sideways"
+        assert serious(ready) == [], f"{name} keeps someone out"
         shot = tmp_path / f"inside-{name}-{width}-{scheme}.png"
         ready.do(ready.page.screenshot(path=shot, full_page=True))
         assert shot.stat().st_size > 10_000

@@ -10,23 +10,24 @@ const MOST = 3; // tokens named in words
 const kept = keeper("inside");
 const percent = (share) => `${number(100 * share, share < 0.1 ? 1 : 0)} %`;
 
+// next: what did follow, beside the best if it is not among them
 function expectedNode({ best, came }, next) {
   const list = made("ol", "expected");
   list.ariaLabel = "Likeliest next tokens";
-  const shown = best.map(([token, share]) => [token, share, token === next]);
-  if (next !== undefined && !shown.some(([, , it]) => it)) shown.push([next, came, true]);
-  for (const [token, share, it] of shown) {
+  const shown = [...best];
+  if (next !== undefined && !best.some(([, , follows]) => follows)) shown.push([next, came, true]);
+  for (const [token, share, follows] of shown) {
     const bar = made("span", "bar");
     bar.ariaHidden = "true";
     bar.style.setProperty("--score", share);
-    list.append(
-      holding("li", "", made("span", "code", seen(token)), bar, made("span", "value", percent(share)), made("span", "quiet", it ? "came next" : "")),
-    );
+    const [name, value] = [made("span", "code", seen(token)), made("span", "value", percent(share))];
+    list.append(holding("li", "", name, bar, value, made("span", "quiet", follows ? "came next" : "")));
   }
   return list;
 }
 
-export function attention(section, engine) {
+// ask: (job) => the worker's answer
+export function attention(section, ask) {
   const element = (id) => section.querySelector(`#${id}`);
   const [text, problem, state, result] = ["read-text", "read-problem", "read-state", "read-result"].map(element);
   const [chips, matrix, heads, words, expected] = ["read-tokens", "read-matrix", "read-heads", "read-words", "read-expected"].map(element);
@@ -47,10 +48,11 @@ export function attention(section, engine) {
   };
 
   function tell() {
+    if (!weights) return; // they are on their way
     const { tokens } = reading;
     const shares = row(token);
     chips.querySelectorAll("label").forEach((chip, i) => {
-      chip.style.setProperty("--share", i <= token ? shares[i] : 0);
+      chip.style.setProperty("--share", i <= token ? Math.sqrt(shares[i]) : 0); // small ones are to be seen, too
       chip.title = i <= token ? percent(shares[i]) : "comes later";
     });
     const order = [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, MOST);
@@ -90,7 +92,7 @@ export function attention(section, engine) {
   async function open(chosen) {
     layer = chosen;
     const mine = turn;
-    const answer = await engine.ask("inside", { type: "attention", layer });
+    const answer = await ask({ type: "attention", layer });
     if (!answer || answer.missing || mine !== turn || chosen !== layer) return; // something newer owns the page
     weights = answer.weights;
     const window = reading.windows[layer];
@@ -119,7 +121,7 @@ export function attention(section, engine) {
     kept.set("text", text.value);
     const mine = ++turn;
     state.textContent = "Reading";
-    const answer = await engine.ask("inside", { type: "read", text: text.value });
+    const answer = await ask({ type: "read", text: text.value });
     if (mine !== turn) return;
     state.textContent = "";
     if (!answer || answer.missing) return;
@@ -128,6 +130,7 @@ export function attention(section, engine) {
       return;
     }
     reading = answer;
+    weights = null;
     [layer, head, token] = [Math.min(layer, answer.layers - 1), Math.min(head, answer.heads - 1), answer.tokens.length - 1];
     const left = answer.left ? ` The ${count(answer.left, "token")} after these are not read.` : "";
     state.textContent = `${count(answer.tokens.length, "token")}.${left}`;
@@ -150,11 +153,13 @@ export function attention(section, engine) {
     }
   });
   matrix.addEventListener("click", (event) => {
+    if (!weights) return;
     [token] = placeOf(event, reading.tokens.length);
     chips.querySelectorAll("input")[token].checked = true;
     tell();
   });
   matrix.addEventListener("pointermove", (event) => {
+    if (!weights) return;
     const [from, to] = placeOf(event, reading.tokens.length);
     const [one, other] = [from, to].map((i) => quoted(reading.tokens[i]));
     const share = to <= from ? percent(row(from)[to]) : "cannot: it comes later";
@@ -172,6 +177,6 @@ export function attention(section, engine) {
       state.textContent = "";
       say("");
     },
-    shown: () => !reading && read(),
+    shown: () => !reading && text.value && read(),
   };
 }

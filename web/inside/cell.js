@@ -15,7 +15,8 @@ const STUCK =
   "it, and loads the models anew.";
 const kept = keeper("inside");
 
-export function cell(section, engine) {
+// ask: (job, progress) => the worker's answer, after what was asked before
+export function cell(section, engine, ask) {
   const element = (id) => section.querySelector(`#${id}`);
   const [area, run, halt, output] = ["cell", "cell-run", "cell-halt", "cell-output"].map(element);
   const [state, stuck] = ["cell-state", "cell-stuck"].map(element);
@@ -63,7 +64,7 @@ export function cell(section, engine) {
     output.replaceChildren();
     state.textContent = engine.models.inside.facts ? "Running" : "Waiting for Python";
     const began = performance.now();
-    const answer = await engine.ask("inside", { type: "run", text: area.value }, add);
+    const answer = await ask({ type: "run", text: area.value }, add);
     working(false);
     if (!answer) state.textContent = "Broken off.";
     else if (answer.stopped) state.textContent = "Stopped.";

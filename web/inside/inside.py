@@ -16,6 +16,7 @@ from reading import Reading, read
 import tensortab as tt
 from tensortab import display, kernel
 from tensortab.display.plan import summary
+from tensortab.display.svg import shortened
 from tensortab.errors import DeviceLostError, ShapeError, TensortabError
 from tensortab.kernel import Kernel
 from tensortab.op import buffer_of
@@ -31,6 +32,7 @@ _NO_CLOCK = (
 )
 _NOT_RUN = "{} has not run yet, and its times are those of its inputs: run it once in Programs."
 _RUNS = ("A prompt as long as the last one, 128 tokens at most", "One more token after that")
+_CHARACTERS = 44  # of a buffer's name: joined weights have several in one
 _ROUNDED = 100_000  # ns: what Chrome rounds its clock to unless it is told otherwise
 
 
@@ -86,10 +88,13 @@ class Inside:
                 "windows": [layer.window or 0 for layer in found.layers],
                 "expected": [
                     {
-                        "best": [(text_of(i), p) for i, p in zip(e.best, e.shares, strict=True)],
+                        "best": [
+                            (text_of(i), share, i == after)
+                            for i, share in zip(e.best, e.shares, strict=True)
+                        ],
                         "came": e.came,
                     }
-                    for e in found.expected
+                    for e, after in zip(found.expected, [*found.ids[1:], None], strict=True)
                 ],
             }
 
@@ -211,4 +216,4 @@ def _sizes(sizes: tuple[Any, ...]) -> str:
 
 
 def _name(made: Plan, slot: int) -> str:
-    return made.slots[slot].name or f"work {slot}"
+    return shortened(made.slots[slot].name or f"work {slot}", _CHARACTERS)

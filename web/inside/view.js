@@ -21,11 +21,18 @@ export function inside(section, engine) {
   const [parts, missing] = ["inside-parts", "inside-missing"].map(element);
   const [plan, times, kernels] = ["side-plan", "side-times", "side-kernels"].map(element);
   const subjects = [...section.querySelectorAll("[name=subject]")];
-  const reader = attention(section, engine);
+  const reader = attention(section, ask);
   let seen = null; // the facts of what is shown
   let chosen = {}; // the plan that is shown: {part, kernels, …}
   let timed = false;
   let turn = 0;
+  let latest = Promise.resolve(); // of what was asked for
+
+  // One after the other: the worker would drop what waits when something newer comes.
+  function ask(job, progress) {
+    latest = latest.then(() => engine.ask("inside", job, progress));
+    return latest;
+  }
 
   const subject = () => subjects.find(({ checked }) => checked).value;
   const there = () => ["ready", "working"].includes(engine.models[subject()].state);
@@ -52,7 +59,7 @@ export function inside(section, engine) {
   async function look(part = 0) {
     const mine = ++turn;
     timed = false;
-    const answer = await engine.ask("inside", { type: "look", subject: subject(), part });
+    const answer = await ask({ type: "look", subject: subject(), part });
     if (mine !== turn || !answer) return;
     tellMissing(Boolean(answer.missing));
     if (answer.missing) return;
@@ -76,7 +83,7 @@ export function inside(section, engine) {
     timed = true;
     times.replaceChildren(made("p", "quiet", "Measuring"));
     times.ariaBusy = "true";
-    const answer = await engine.ask("inside", { type: "profile", subject: subject(), part: chosen.part });
+    const answer = await ask({ type: "profile", subject: subject(), part: chosen.part });
     if (mine !== turn) return;
     times.ariaBusy = "false";
     const again = button("Measure again", measure);
@@ -125,7 +132,7 @@ export function inside(section, engine) {
     kept.set("side", side);
     show(side);
   });
-  cell(section, engine);
+  cell(section, engine, ask);
   for (const input of subjects) input.addEventListener("change", choose);
   for (const input of subjects) if (input.value === kept.get("subject")) input.checked = true;
   engine.about = subject();
