@@ -3,7 +3,7 @@
 // engine.need("search")                loads that model unless it is there
 // engine.ask("search", job, progress)  a job's answer; null if a newer job took its place, or if the
 //                                      engine failed (which the shell tells)
-// engine.restart()                     ends whatever runs; models have to be loaded again
+// engine.restart()                     ends whatever runs, and loads the models again
 // engine.models.search                 {state, stage, facts, problem}
 //
 // Events: "state" whenever a model's state, stage, facts or problem changed; "keeping", whose detail
@@ -54,6 +54,7 @@ function told(details) {
 export class Engine extends EventTarget {
   models; // by the views' names
   place = null; // where the model for writing is had from (write/loading.js), at first and after a crash
+  about; // the model that the view Inside looks at
   #jobs = new Map(); // id → {model, aside, resolve, progress}; aside: does not keep the model
   #next = 1;
   #worker;
@@ -130,14 +131,15 @@ export class Engine extends EventTarget {
     this.#drop(model);
   }
 
-  // Ends the worker, whatever it does, with all that is in it; what is needed is loaded again.
+  // Ends the worker, whatever it does; the models that were in it are loaded again.
   restart() {
+    const had = Object.keys(this.models).filter((model) => this.models[model].state !== "idle");
     this.#end();
-    for (const [model, { state }] of Object.entries(this.models)) {
-      if (state === "idle") continue;
+    for (const model of had) {
       this.#change(model, fresh());
       this.#drop(model);
     }
+    for (const model of had) this.need(model);
   }
 
   #end() {

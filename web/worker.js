@@ -45,7 +45,7 @@ const python = (async () => {
   });
   const pyodide = await boot({ progress: reporter({}), remember: true });
   for (const { name, text } of await Promise.all(sources)) pyodide.FS.writeFile(name, text);
-  const device = await pyodide.runPythonAsync("import tensortab; await tensortab.Device.open()");
+  const device = await pyodide.runPythonAsync("import tensortab; await tensortab.Device.default()");
   return { pyodide, device };
 })();
 
