@@ -2,7 +2,8 @@
 // the page itself never stalls. Each view's model and jobs are a lane (lane.js) in its own folder.
 //
 // in    {type: "load", model, files}             files: null, or a picked folder's, see "open"
-//       {id, model: "search", type: "rank", query, lines}     lines without repetitions
+//       {id, model: "search", type: "rank", query, documents: [{id, name, text}], known}
+//       {id, model: "search", type: "forget"}    the vectors that this tab remembers
 //       {id, model: "write", type: "write", prompt, chat, options}
 //       {id, model: "write", type: "open", files: {name, files} | null}   null: the embedded model
 //       {id, model: "write", type: "cancel"}     gives up opening
@@ -10,6 +11,7 @@
 //       {id, model: "programs", type: "see" | "run" | "reset" | "peek", …}   see programs/lane.js
 //       {id, model, type: "stop"}                takes the place of whatever runs, and does nothing
 // out   {type: "progress", model?, id?, stage, done, total}   without model: Python's start
+//       {type: "progress", id, stage, done, total, pace?, left?}   of searching: passages, a second, seconds
 //       {type: "progress", id, text, tokens}     of writing: a piece, and how many tokens by now
 //       {type: "ready", model, name?, bits?, adapter, kind, software, seconds, …}
 //       {type: "answer", id, answer}             answer null: a newer job took this one's place
