@@ -3,7 +3,7 @@
 import { button, holding, made } from "../dom.js";
 import { count, number } from "../format.js";
 
-const SHOWN = 100; // results at first, and more at each "show more"
+const SHOWN = 20; // results at first, and more at each "show more"
 const LONG = 400; // characters from which a result can be unfolded
 const PLACES = 3; // links of a result that stands in several places
 
@@ -14,7 +14,7 @@ export class Results {
   #nameOf;
   #hits = [];
 
-  // lead: (place) => goes there; nameOf: (document's id) => its name
+  // lead: (place, link) => goes there; nameOf: (document's id) => its name
   constructor(list, more, lead, nameOf) {
     [this.#list, this.#more, this.#lead, this.#nameOf] = [list, more, lead, nameOf];
     more.addEventListener("click", () => {
@@ -58,7 +58,7 @@ export class Results {
 
   #link(place) {
     const path = [this.#nameOf(place.document), ...place.headings];
-    const link = button("", () => this.#lead(place), "link place");
+    const link = button("", () => this.#lead(place, link), "link place");
     link.append(made("bdi", "", path.join(" › ")), `, line ${number(place.line)}`);
     return link;
   }
@@ -69,15 +69,16 @@ export class Results {
     const bar = made("span", "bar");
     bar.ariaHidden = "true";
     bar.style.setProperty("--score", Math.max(0, Math.min(1, score)));
-    const row = holding("div", "score", bar, made("span", "value", score.toFixed(3)));
-    row.append(...places.slice(0, PLACES).map((place) => this.#link(place)));
+    const where = holding("span", "places", ...places.slice(0, PLACES).map((at) => this.#link(at)));
     const others = places.length - PLACES;
-    if (others > 0) row.append(made("span", "quiet", `and ${count(others, "place")} more`));
-    if (text.length > LONG || text.split("\n").length > 4) row.append(unfolding(words));
+    if (others > 0) where.append(made("span", "quiet", `and ${count(others, "place")} more`));
+    if (text.length > LONG || text.split("\n").length > 4) where.append(unfolding(words));
+    const row = holding("div", "score", bar, made("span", "value", score.toFixed(3)), where);
     const item = holding("li", "result", words, row);
     item.dataset.kind = kind;
     words.addEventListener("click", () => {
-      if (getSelection().isCollapsed) this.#lead(places[0]); // else a person takes words from it
+      // Else a person takes words from it.
+      if (getSelection().isCollapsed) this.#lead(places[0], item.querySelector("button"));
     });
     return item;
   }

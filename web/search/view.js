@@ -20,17 +20,21 @@ function stageOf({ stage, done, total, pace, left }) {
 }
 
 function summaryOf({ passages, missing, embedded, remembered, seconds: took }) {
-  const times =
+  if (missing)
+    return `Stopped: ${count(passages, "passage")} ranked, ${number(missing)} not embedded yet.`;
+  return (
     `${count(passages, "passage")} ranked. Query ${seconds(took.query)}; ` +
-    `${number(embedded)} embedded in ${seconds(took.passages)}, ${number(remembered)} remembered.`;
-  return missing ? `Stopped: ${number(missing)} are not embedded yet. ${times}` : times;
+    `${number(embedded)} embedded in ${seconds(took.passages)}, ${number(remembered)} remembered.`
+  );
 }
 
 export function search(section, engine) {
   const element = (id) => section.querySelector(`#${id}`);
   const [form, query, work, ranking] = ["search-form", "query", "work", "ranking"].map(element);
   const [summary, problem, told, forget] = ["summary", "query-error", "index-told", "forget"].map(element);
+  const back = element("back");
   let asked = 0;
+  let led = null; // the link that led to what is marked
   let rankedTexts = new Map(); // id → its text when it was ranked
 
   function say(text) {
@@ -38,9 +42,17 @@ export function search(section, engine) {
     problem.hidden = !text;
   }
 
-  function lead(place) {
-    if (!library.lead(place, rankedTexts.get(place.document)))
-      say("This text has changed since it was ranked: rank again.");
+  function lead(place, link) {
+    say("");
+    if (library.lead(place, rankedTexts.get(place.document))) led = link;
+    else say("This text has changed since it was ranked: rank again.");
+    back.hidden = !led?.isConnected;
+  }
+
+  function goBack() {
+    led?.focus();
+    led?.scrollIntoView({ block: "nearest" });
+    back.hidden = true;
   }
 
   const library = new Library(section, say, (id) => results.drop(id));
@@ -62,7 +74,9 @@ export function search(section, engine) {
     told.textContent =
       n === null
         ? "This browser keeps nothing for this page: at the next visit all is embedded anew."
-        : `Kept in this browser: ${count(n, "vector")}, ${number((n * BYTES) / 1e6, 1)} MB.`;
+        : n
+          ? `Kept in this browser: ${count(n, "vector")}, ${number((n * BYTES) / 1e6, 1)} MB.`
+          : "What is embedded is kept in this browser for the next visit.";
   }
 
   function missing(text) {
@@ -92,6 +106,7 @@ export function search(section, engine) {
     rankedTexts = new Map(documents.map(({ id, text: words }) => [id, words]));
     library.tellCounts(answer.counts);
     results.show(answer.hits);
+    back.hidden = true;
     summary.textContent = summaryOf(answer);
     tellIndex();
   }
@@ -115,7 +130,9 @@ export function search(section, engine) {
       event.preventDefault(); // the form's own, too
       rank();
     } else if (event.key === "Escape" && !work.hidden) stop();
+    else if (event.key === "Escape" && !back.hidden) goBack();
   });
+  back.addEventListener("click", goBack);
   addEventListener("pagehide", () => kept.set("query", query.value));
   element("stop").addEventListener("click", stop);
   forget.addEventListener("click", async () => {
