@@ -30,3 +30,12 @@ def visit(loop: harness.Loop, chrome: harness.Tab, profile: BrowserContext) -> I
     visit = Visit.start(loop.run, chrome, profile)
     yield visit
     loop.run(visit.page.close())
+
+
+@pytest.fixture(scope="session")
+def searching(loop: harness.Loop, chrome: harness.Tab) -> Iterator[Visit]:
+    """A page that searches, in a profile of its own: texts and vectors of others are not in it."""
+    visit = Visit.start(loop.run, chrome)
+    visit.open("search", "ready")
+    yield visit
+    loop.run(visit.context.close())

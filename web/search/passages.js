@@ -53,8 +53,15 @@ const unlinked = (line) =>
     .replace(/!?\[([^[\]]*)\]\([^()\s]*(?: "[^"]*")?\)/g, "$1")
     .replace(/(\*\*|`+)(?=\S)(.+?)\1/g, "$2");
 
+function unfenced(raw) {
+  const lines = raw.trimEnd().split("\n");
+  if (!FENCE.test(lines[0])) return lines.join("\n");
+  const closed = lines.length > 1 && FENCE.test(lines.at(-1));
+  return lines.slice(1, closed ? -1 : undefined).join("\n");
+}
+
 function shown(raw, kind, markdown) {
-  if (kind === "code") return raw.replace(/^\n+|\s+$/g, "").slice(0, MOST);
+  if (kind === "code") return unfenced(raw).slice(0, MOST);
   const lines = raw.replace(/[^\S\n]+/g, " ").slice(0, MOST).split("\n");
   const words = markdown ? lines.map((line) => unlinked(unmarked(line, kind))) : lines;
   return words.join(" ").replace(/\s+/g, " ").trim();
@@ -160,7 +167,7 @@ async function spans(text, start, end, words, measure, way = 0) {
     if (sizes[i] > BUDGET && way + 1 < WAYS.length) {
       found.push(...(await spans(text, from, to, words, measure, way + 1)));
       room = 0;
-    } else if (sizes[i] <= room) {
+    } else if (found.length && sizes[i] <= room) {
       found.at(-1)[1] = to;
       room -= sizes[i];
     } else {
