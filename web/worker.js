@@ -1,8 +1,9 @@
 // The page's worker: Pyodide, one device, and models that are loaded when they are asked for, so that
 // the page itself never stalls. Each view's model and jobs are a lane (lane.js) in its own folder.
 //
-// in    {type: "load", model, place}             place: see write/loading.js; null for search
-//       {id, model: "search", type: "rank", query, lines}     lines without repetitions
+// in    {type: "load", model, place}             place: see write/loading.js; null for others
+//       {id, model: "search", type: "rank", query, documents: [{id, name, text}], known}
+//       {id, model: "search", type: "forget"}    the vectors that this tab remembers
 //       {id, model: "write", type: "write", prompt, options}   prompt: a text, or messages
 //       {id, model: "write", type: "open", place}
 //       {id, model: "write", type: "cancel" | "retry"}     of opening
@@ -12,6 +13,7 @@
 //       {id, model, type: "stop"}                takes the place of whatever runs, and does nothing
 // out   {type: "progress", model?, id?, stage, done, total}   without model: Python's start
 //       {type: "progress", id, stage, done, total, files, failed?}     of opening
+//       {type: "progress", id, stage, done, total, pace?, left?}   of searching: passages, a second, seconds
 //       {type: "progress", id, text, tokens, read}   of writing: a piece, how many tokens by now,
 //                                                and how many the prompt had
 //       {type: "ready", model, name?, bits?, adapter, kind, software, seconds, …}

@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -74,20 +74,26 @@ def find(*, install: bool = True) -> Path:
 
 
 @asynccontextmanager
-async def launch(url: str, *, headed: bool = False) -> AsyncIterator[None]:
-    """A running Firefox on one page, with a profile of its own, gone without a trace afterwards."""
+async def launch(
+    url: str, *, headed: bool = False, options: Sequence[str] = ()
+) -> AsyncIterator[Path]:
+    """A running Firefox on one page, with a profile of its own, gone without a trace afterwards.
+
+    `options` are further arguments of Firefox's. Yields the profile's folder.
+    """
     with tempfile.TemporaryDirectory(prefix="tensortab-", ignore_cleanup_errors=True) as profile:
         await asyncio.to_thread(Path(profile, "user.js").write_text, preferences())
-        options = ["--no-remote", "--profile", profile, *([] if headed else ["--headless"]), url]
         process = await asyncio.create_subprocess_exec(
             find(),
-            *options,
+            *("--no-remote", "--profile", profile, *options),
+            *([] if headed else ["--headless"]),
+            url,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
             start_new_session=True,  # its content processes then end with it
         )
         try:
-            yield
+            yield Path(profile)
         finally:
             await _end(process)
 
