@@ -18,7 +18,7 @@ if (location.protocol === "http:" && !sessionStorage.here) {
 @pytest.fixture(scope="session")
 def profile(loop: harness.Loop, chrome: harness.Tab) -> Iterator[BrowserContext]:
     """What pages share: a second one finds files in the cache, as it does for a person."""
-    context = loop.run(chrome.page.browser.new_context())
+    context = loop.run(chrome.page.browser.new_context(service_workers="block"))
     loop.run(context.add_init_script(FORGET))
     yield context
     loop.run(context.close())
@@ -39,3 +39,12 @@ def searching(loop: harness.Loop, chrome: harness.Tab) -> Iterator[Visit]:
     visit.open("search", "ready")
     yield visit
     loop.run(visit.context.close())
+
+
+@pytest.fixture(scope="module")
+def ready(loop: harness.Loop, chrome: harness.Tab, profile: BrowserContext) -> Iterator[Visit]:
+    """A page that a module's tests share, with the embedded model."""
+    visit = Visit.start(loop.run, chrome, profile)
+    visit.open("", "ready")
+    yield visit
+    loop.run(visit.page.close())

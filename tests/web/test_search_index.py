@@ -42,7 +42,7 @@ FORGET = """async () => {
 @pytest.fixture(scope="module")
 def home(loop: harness.Loop, chrome: harness.Tab) -> Iterator[BrowserContext]:
     """A profile of these tests' own, with the page's files in its cache."""
-    context = loop.run(chrome.page.browser.new_context())
+    context = loop.run(chrome.page.browser.new_context(service_workers="block"))
     yield context
     loop.run(context.close())
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from axe import serious
 from searches import LINES, ask, found, only, open_texts, rank, remove_all
 from tensortab import chrome as chromium
 from visit import Visit
@@ -187,6 +188,8 @@ def test_looks(searching: Visit, width: int, scheme: str, tmp_path: Path) -> Non
     rank(searching, "bread")
     widest = searching.do(searching.page.evaluate("document.documentElement.scrollWidth"))
     assert widest == width, "the page scrolls sideways"
+    searching.do(searching.page.click("#ranking .place >> nth=0"))
+    assert serious(searching) == []
     ground = searching.do(
         searching.page.evaluate("getComputedStyle(document.body).backgroundColor")
     )
