@@ -67,6 +67,7 @@ nox.options.error_on_missing_interpreters = True
 PYTEST = "pytest==9.2.0"
 TEST_TOOLS = (
     PYTEST,
+    "pytest-xdist==3.8.0",
     "torch==2.13.0",
     "hypothesis==6.170.15",
     "safetensors==0.8.0",
@@ -106,7 +107,9 @@ def tests(session: nox.Session) -> None:
     session.install("-e", ".[native]", *TEST_TOOLS)
     session.run("tensortab", "setup", "--native")
     elsewhere = "not firefox and not lite and not gpu"  # sessions of their own
-    session.run("python", "-m", "pytest", "-m", elsewhere, *session.posargs)
+    # Each of two processes has a tab and a driver of its own, and whole files to itself.
+    two = ("-n", "2", "--dist", "loadfile")
+    session.run("python", "-m", "pytest", "-m", elsewhere, *two, *session.posargs)
 
 
 @nox.session(venv_backend="none")

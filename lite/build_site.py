@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from tensortab import assets, parts, system, vendor, wheel
-from tensortab.errors import TensortabError
+from tensortab.errors import SetupError, TensortabError
 
 LITE = Path(__file__).resolve().parent
 NOTEBOOKS = LITE.parent / "notebooks"
@@ -91,7 +91,9 @@ def kernel_entries(folder: Path) -> Iterator[dict[str, object]]:
 
 
 def build(out: Path, *, offline: bool = False) -> None:
-    """Write the site; whatever was at `out` is gone."""
+    """Write the site; an older one at `out` is replaced, anything else there is refused."""
+    if out.exists() and not (out / "jupyter-lite.json").is_file():
+        raise SetupError(f"{out} is there and is no site of notebooks; it is not replaced")
     vendor.pyodide()
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder)
@@ -102,12 +104,13 @@ def build(out: Path, *, offline: bool = False) -> None:
         if offline:
             # Where jupyterlite-pyodide-kernel looks for one to take along and to point to.
             distribution(stage / "static" / "pyodide")
-        shutil.rmtree(out, ignore_errors=True)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        jupyter = [sys.executable, "-m", "jupyterlite_core", "build", "--output-dir"]
+        command = [sys.executable, "-m", "jupyterlite_core", "build", "--output-dir", "site"]
         advice = "Its packages: pip install -r lite/requirements.txt."
-        system.run([*jupyter, out.resolve()], "jupyter lite build", advice, cwd=stage)
-    shutil.copy2(LITE / "index.html", out)  # in the place of one that only leads to the lab
+        system.run(command, "jupyter lite build", advice, cwd=stage)
+        # In the place of a page that only leads to the lab.
+        shutil.copy2(LITE / "index.html", stage / "site")
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.move(stage / "site", out)
 
 
 def write_content(folder: Path) -> None:
@@ -120,7 +123,10 @@ def write_wheels(folder: Path) -> None:
     """What `%pip install tensortab` finds: this package, with a tokenizer; and comm."""
     folder.mkdir()
     tokenizers = vendor.cache() / parts.TOKENIZERS
-    also = {f"tensortab/text/{name}": tokenizers / name for name in ("tokenizers.mjs", "LICENSE")}
+    also = {
+        "tensortab/text/tokenizers.mjs": tokenizers / "tokenizers.mjs",
+        "tensortab/text/tokenizers.LICENSE": tokenizers / "LICENSE",
+    }
     (folder / wheel.name()).write_bytes(wheel.build(also))
     (comm,) = (file for file in fetched() if file.name.startswith(COMM))
     shutil.copy2(comm, folder)
@@ -147,7 +153,7 @@ def server(site: Path, port: int = 0) -> http.server.ThreadingHTTPServer:
 def main() -> None:
     about = __doc__.partition("\n")[0]
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("out", type=Path, help="the site's folder, replaced")
+    parser.add_argument("out", type=Path, help="the site's folder")
     parser.add_argument("--offline", action="store_true", help="take a Pyodide along")
     parser.add_argument("--serve", action="store_true", help="the same, and serve it")
     parser.add_argument("--port", type=int, default=8000, help="0: any free one")

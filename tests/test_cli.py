@@ -178,3 +178,19 @@ def test_setup_finds_everything_there_and_fetches_nothing(request):
     assert result.exit_code == 0
     assert result.stdout.startswith("ready: ")
     assert "fetching" not in result.stderr
+
+
+@pytest.mark.usefixtures("native")
+def test_quantize_writes_a_folder_that_generates_the_same(folder, tmp_path):
+    out = tmp_path / "q4"
+    result = CliRunner().invoke(cli.main, ["quantize", str(folder), str(out)])
+    assert result.exit_code == 0, result.stderr
+    assert re.fullmatch(rf"{out}: 0\.\d MB\n", result.stdout)
+    texts = [
+        generate("--native", "--max-new-tokens", 8, "--temperature", 0, "--model", place, "a = ")
+        for place in (folder, out)
+    ]
+    assert texts[0].stdout == texts[1].stdout
+    again = CliRunner().invoke(cli.main, ["quantize", str(folder), str(out)])
+    assert again.exit_code == 1
+    assert "q4: this is there already" in again.stderr

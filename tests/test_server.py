@@ -221,8 +221,11 @@ def test_points_to_the_cdn_where_nothing_is_vendored(tmp_path, monkeypatch):
 
 
 def test_lets_nothing_out_where_everything_is_vendored():
-    policy = site.policy({"pyodide": "vendor/pyodide/", "wheel": "wheel/a.whl"})
-    assert policy.startswith("default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; ")
+    policy = site.policy({"pyodide": "vendor/pyodide/", "hub": "http://127.0.0.1:1/hub"})
+    assert policy.startswith(
+        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval';"
+        " connect-src 'self' http://127.0.0.1:1; "
+    )
 
 
 def test_says_which_port_is_taken(tmp_path, monkeypatch):

@@ -48,6 +48,23 @@ def test_pages_have_no_inline_script_or_style(page):
     assert Inline("<p style='x' onclick='y'><style></style><script></script>").found
 
 
+IMPORT = re.compile(r'^import .*?from "(\.[^"]+)";', re.MULTILINE | re.DOTALL)
+
+
+def imported(file):
+    """The modules that a module imports, and those that they do."""
+    names = IMPORT.findall(file.read_text())
+    found = {(file.parent / name).resolve() for name in names}
+    return found.union(*map(imported, found))
+
+
+def test_the_page_asks_for_its_modules_at_once():
+    web = assets.WEB.resolve()
+    tags = Inline((web / PAGE).read_text()).tags
+    asked = [n["href"] for tag, n in tags if tag == "link" and n["rel"] == "modulepreload"]
+    assert asked == sorted(m.relative_to(web).as_posix() for m in imported(web / "app.js"))
+
+
 def test_the_page_states_its_policy_before_anything_is_loaded(site):
     tags = Inline(site.page().decode()).tags
     names = [tag for tag, _ in tags]

@@ -72,6 +72,15 @@ class Visit:
 
         self.do(self.page.route(path, fulfil))
 
+    def written(self, prompt: str) -> str:
+        """What the model in the writing view likes best after a prompt, eight tokens of it."""
+        self.do(self.page.fill("#prompt", prompt))
+        for name, value in {"temperature": 0, "max_new_tokens": 8}.items():
+            self.do(self.page.fill(f"[name={name}]", str(value)))
+        self.do(self.page.press("#prompt", "Control+Enter"))
+        self.expect("#run").to_be_visible()
+        return self.do(self.page.locator("#written").text_content())
+
     def expect(self, selector: str) -> "Expect":
         return Expect(self.do, expect(self.page.locator(selector)))
 

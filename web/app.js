@@ -8,10 +8,12 @@ import { inside } from "./inside/view.js";
 import { keepOffline } from "./offline.js";
 import { programs } from "./programs/view.js";
 import { search } from "./search/view.js";
+import { lastUsed } from "./write/picker.js";
 import { write } from "./write/view.js";
 
 const VIEWS = { write, search, programs, inside };
 const engine = new Engine(Object.keys(VIEWS));
+engine.place = lastUsed();
 const shown = () => (location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "write");
 engine.need(shown()); // before anything else is done: Python takes longest
 
@@ -42,8 +44,14 @@ const STATES = {
 
 const element = (id) => document.getElementById(id);
 
+// The view Inside tells of the model that it looks at, once that is asked for.
+function told() {
+  const view = shown();
+  return view === "inside" && engine.models[engine.about].state !== "idle" ? engine.about : view;
+}
+
 function tell() {
-  const { state, stage, facts, problem } = engine.models[shown()];
+  const { state, stage, facts, problem } = engine.models[told()];
   element("engine").dataset.state = state;
   if (element("engine-state").textContent !== STATES[state])
     element("engine-state").textContent = STATES[state];
@@ -108,7 +116,7 @@ engine.addEventListener("state", tell);
 const offline = keepOffline(engine, () => (element("offline").hidden = false));
 element("restart").addEventListener("click", () => {
   if (offline.replaced()) location.reload(); // a new worker would not fit this older page
-  else engine.need(shown());
+  else for (const model of new Set([shown(), told()])) engine.need(model);
 });
 for (const [name, view] of Object.entries(VIEWS)) view(element(name), engine);
 element("skip").addEventListener("click", (event) => {

@@ -3,10 +3,11 @@
 // engine.need("search")                loads that model unless it is there
 // engine.ask("search", job, progress)  a job's answer; null if a newer job took its place, or if the
 //                                      engine failed (which the shell tells)
-// engine.restart()                     ends whatever runs; models have to be loaded again
+// engine.restart()                     ends whatever runs, and loads the models again
 // engine.models.search                 {state, stage, facts, problem}
 //
-// Events: "state" whenever a model's state, stage, facts or problem changed.
+// Events: "state" whenever a model's state, stage, facts or problem changed; "keeping", whose detail
+// is how far the worker is with keeping a model.
 // A model's state: idle | loading | ready | working | error; problem is {text, details}.
 
 // What went wrong, by what the error says: a sentence, and what to do.
@@ -41,6 +42,7 @@ const PROBLEMS = [
 const UNKNOWN =
   "The computation stopped unexpectedly. Start again; the details below help in a report.";
 
+const ASIDE = new Set(["open", "cancel", "retry", "stopKeeping"]); // jobs beside a model's own
 const STARTING = { stage: "python", done: 0, total: 3 };
 const fresh = () => ({ state: "idle", stage: STARTING, facts: null, problem: null });
 
@@ -51,7 +53,8 @@ function told(details) {
 
 export class Engine extends EventTarget {
   models; // by the views' names
-  files = null; // of the model that a person picked for writing, asked for again after a crash
+  place = null; // where the model for writing is had from (write/loading.js), at first and after a crash
+  about; // the model that the view Inside looks at
   #jobs = new Map(); // id → {model, aside, resolve, progress}; aside: does not keep the model
   #next = 1;
   #worker;
@@ -67,17 +70,17 @@ export class Engine extends EventTarget {
     if (state !== "idle" && state !== "error") return;
     this.#worker ??= this.#started();
     this.#change(model, { ...fresh(), state: "loading" });
-    this.#worker.postMessage({ type: "load", model, files: model === "write" ? this.files : null });
+    this.#worker.postMessage({ type: "load", model, place: model === "write" ? this.place : null });
   }
 
   ask(model, job, progress) {
-    this.need(model);
+    const aside = ASIDE.has(job.type);
+    if (!aside || !this.#worker) this.need(model); // one that could not be loaded may be opened elsewhere
     const id = this.#next++;
     return new Promise((resolve) => {
-      this.#jobs.set(id, { model, aside: job.type === "open", resolve, progress });
+      this.#jobs.set(id, { model, aside, resolve, progress });
       this.#worker.postMessage({ id, model, ...job });
-      if (job.type !== "open" && this.models[model].state === "ready")
-        this.#change(model, { state: "working" });
+      if (!aside && this.models[model].state === "ready") this.#change(model, { state: "working" });
     });
   }
 
@@ -95,6 +98,7 @@ export class Engine extends EventTarget {
     if (type === "progress" && id) this.#jobs.get(id).progress(data);
     else if (type === "progress") this.#stage(model, data);
     else if (type === "ready") this.#ready(model, data);
+    else if (type === "keeping") this.dispatchEvent(new CustomEvent(type, { detail: { id, ...data } }));
     else if (type === "broken") this.#break(model, data.text);
     else if (type === "failed") this.#fail(data.text);
     else this.#settle(id, data.answer);
@@ -102,7 +106,7 @@ export class Engine extends EventTarget {
 
   #ready(model, facts) {
     performance.mark("ready"); // for bench/warm.py
-    this.#change(model, { state: this.#busy(model), facts });
+    this.#change(model, { state: this.#busy(model), facts, problem: null });
   }
 
   #stage(model, stage) {
@@ -127,14 +131,15 @@ export class Engine extends EventTarget {
     this.#drop(model);
   }
 
-  // Ends the worker, whatever it does, with all that is in it; what is needed is loaded again.
+  // Ends the worker, whatever it does; the models that were in it are loaded again.
   restart() {
+    const had = Object.keys(this.models).filter((model) => this.models[model].state !== "idle");
     this.#end();
-    for (const [model, { state }] of Object.entries(this.models)) {
-      if (state === "idle") continue;
+    for (const model of had) {
       this.#change(model, fresh());
       this.#drop(model);
     }
+    for (const model of had) this.need(model);
   }
 
   #end() {

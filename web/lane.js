@@ -3,7 +3,8 @@
 //
 //   new Lane("search", open, {aside: {…}, rank(model, job, stale) {…}})
 //
-// open    async (files, progress) => {model, name}: the Python object, which has facts(), and its name
+// open    async (place, progress) => {model, name, …}: the Python object, which has facts(), its
+//         name, and under `more` what else is told when it is ready
 // jobs    by type, async (model, job, stale) => answer; those under `aside` run at once, beside
 //         whatever else runs, as async (model, job, lane) => answer
 
@@ -39,27 +40,31 @@ export class Lane {
     return this.#model;
   }
 
-  async load(files) {
+  async load(place) {
+    let opened;
     try {
-      const { model, name } = await this.open(files, reporter({ model: this.model }));
-      this.#model = model;
-      this.ready(name);
+      opened = await this.open(place, reporter({ model: this.model }));
     } catch (error) {
       postMessage({ type: "broken", model: this.model, text: message(error) });
       return;
     }
+    this.stand(opened.model, opened.name, opened.more);
     await this.pump();
   }
 
-  // Seconds are since the worker's start: performance.now() counts from there.
-  ready(name, seconds = performance.now() / 1000) {
-    postMessage({ type: "ready", model: this.model, name, seconds, ...plain(this.#model.facts()) });
+  // A model is there, or another one. Seconds are since the worker's start, from where
+  // performance.now() counts.
+  stand(model, name, more, seconds = performance.now() / 1000) {
+    this.#model = model;
+    const facts = { name, seconds, ...more, ...plain(model.facts()) };
+    postMessage({ type: "ready", model: this.model, ...facts });
   }
 
   async take(job) {
     if (job.type in this.jobs.aside) {
       const answer = await this.jobs.aside[job.type](this.#model, job, this);
       postMessage({ type: "answer", id: job.id, answer });
+      await this.pump(); // a job may have waited for a model
       return;
     }
     if (this.#waiting) postMessage({ type: "answer", id: this.#waiting.id, answer: null });

@@ -1,6 +1,9 @@
 // Pictures that Python draws (tensortab.display), as elements. They come as text and hold names of
 // files and models, so only known shapes and attributes are taken over, whatever the text says.
 
+import { button } from "./dom.js";
+import { number } from "./format.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 const SHAPES = new Set(["svg", "g", "rect", "text", "tspan", "title", "path", "line", "circle"]);
 const ATTRIBUTES = new Set(
@@ -10,6 +13,8 @@ const ATTRIBUTES = new Set(
     "font-family text-anchor pointer-events class role"
   ).split(" "),
 );
+
+const MOST = 6000; // elements; of more a page grows slow
 
 function taken(from) {
   const node = document.createElementNS(SVG, from.localName);
@@ -30,6 +35,12 @@ export function pictureNode(text, label) {
   box.role = "region";
   box.ariaLabel = label;
   const { documentElement: root } = new DOMParser().parseFromString(text, "image/svg+xml");
-  if (root.localName === "svg") box.append(taken(root));
+  if (root.localName !== "svg") return box;
+  const count = root.querySelectorAll("*").length;
+  const draw = () => {
+    box.replaceChildren(taken(root));
+    box.focus();
+  };
+  box.append(count > MOST ? button(`Draw it: ${number(count)} parts`, draw) : taken(root));
   return box;
 }

@@ -1,20 +1,23 @@
 // The page's worker: Pyodide, one device, and models that are loaded when they are asked for, so that
 // the page itself never stalls. Each view's model and jobs are a lane (lane.js) in its own folder.
 //
-// in    {type: "load", model, files}             files: null, or a picked folder's, see "open"
+// in    {type: "load", model, place}             place: see write/loading.js; null for others
 //       {id, model: "search", type: "rank", query, documents: [{id, name, text}], known}
 //       {id, model: "search", type: "forget"}    the vectors that this tab remembers
 //       {id, model: "write", type: "write", prompt, options}   prompt: a text, or messages
-//       {id, model: "write", type: "open", files: {name, files} | null}   null: the embedded model
-//       {id, model: "write", type: "cancel"}     gives up opening
+//       {id, model: "write", type: "open", place}
+//       {id, model: "write", type: "cancel" | "retry"}     of opening
+//       {id, model: "write", type: "stopKeeping"}
 //       {id, model: "inside", type: "look" | "profile" | "read" | "run" | …, …}   see inside/lane.js
 //       {id, model: "programs", type: "see" | "run" | "reset" | "peek", …}   see programs/lane.js
 //       {id, model, type: "stop"}                takes the place of whatever runs, and does nothing
 // out   {type: "progress", model?, id?, stage, done, total}   without model: Python's start
+//       {type: "progress", id, stage, done, total, files, failed?}     of opening
 //       {type: "progress", id, stage, done, total, pace?, left?}   of searching: passages, a second, seconds
 //       {type: "progress", id, text, tokens, read}   of writing: a piece, how many tokens by now,
 //                                                and how many the prompt had
 //       {type: "ready", model, name?, bits?, adapter, kind, software, seconds, …}
+//       {type: "keeping", model, id, name, done, total | kept | cancelled | refused}
 //       {type: "answer", id, answer}             answer null: a newer job took this one's place
 //       {type: "broken", model, text}            that model could not be loaded
 //       {type: "failed", text}                   nothing works any more
@@ -44,7 +47,7 @@ const python = (async () => {
   });
   const pyodide = await boot({ progress: reporter({}), remember: true });
   for (const { name, text } of await Promise.all(sources)) pyodide.FS.writeFile(name, text);
-  const device = await pyodide.runPythonAsync("import tensortab; await tensortab.Device.open()");
+  const device = await pyodide.runPythonAsync("import tensortab; await tensortab.Device.default()");
   return { pyodide, device };
 })();
 
@@ -55,5 +58,5 @@ const lanes = Object.fromEntries(
 
 onmessage = ({ data }) => {
   const lane = lanes[data.model];
-  (data.type === "load" ? lane.load(data.files) : lane.take(data)).catch(failed);
+  (data.type === "load" ? lane.load(data.place) : lane.take(data)).catch(failed);
 };

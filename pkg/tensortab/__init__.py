@@ -23,6 +23,7 @@ from .pte import load_pte
 from .runtime import Device, call
 from .session import Session
 from .text.load import load
+from .text.save import save
 from .text.streaming import show
 
 __version__ = "0.1.0"
@@ -47,5 +48,6 @@ __all__ = [
     "product",
     "progress",
     "quant",
+    "save",
     "show",
 ]

@@ -21,10 +21,10 @@ from . import notebook
 from .words import listed, size
 
 # Called with a stage, what is done and the total: "weights" in bytes read, "tensors" in tensors,
-# and whatever a caller counts else.
+# "saving" in bytes written, and whatever a caller counts else.
 Progress = Callable[[str, int, int], None]
 
-_BYTES = {"weights"}
+_BYTES = {"weights", "saving"}
 _PASSED_OVER = {"tensors"}  # the bytes, told right after, say more
 
 

@@ -1,4 +1,4 @@
-"""The command line: `tensortab run | serve | site | embed | generate | inspect | …`."""
+"""The command line: `tensortab run | serve | site | embed | generate | quantize | …`."""
 
 import asyncio
 import json
@@ -11,6 +11,7 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
+import tensortab as tt
 from tensortab import assets, completion, native_run, pte, ranking, server, system, vendor
 from tensortab import chrome as chromium
 from tensortab import doctor as checks
@@ -21,6 +22,7 @@ from tensortab.errors import SetupError, TensortabError
 from tensortab.screen import Screen, write
 from tensortab.site import SEARCH, Site
 from tensortab.text.request import OVERFLOWS
+from tensortab.weights.output import check_free
 from tensortab.weights.source import is_url
 
 T = TypeVar("T")
@@ -256,6 +258,32 @@ def find_model(name: str) -> str:
 
 
 @main.command()
+@click.argument("model", metavar="FOLDER")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--quantize",
+    "choice",
+    default="auto",
+    show_default=True,
+    metavar="auto|q4gsw|q8gsw",
+    help="The format of the weights; auto is the architecture's own.",
+)
+def quantize(model: str, out: Path, choice: str) -> None:
+    """Write FOLDER's model (a path, a URL or a name) to OUT, quantized, to host or to keep."""
+
+    async def work(progress: Progress) -> None:
+        check_free(out)
+        found = find_model(model)
+        opened = await tt.load(found, quantize=choice, context=1, progress=progress)
+        await tt.save(opened, out, progress=progress)
+
+    with Terminal(system.console) as bar:
+        drive(work(bar))
+    size = sum(file.stat().st_size for file in out.iterdir())
+    click.echo(f"{out}: {size / 1e6:.1f} MB")
+
+
+@main.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 def inspect(file: str) -> None:
     """Print what an ExecuTorch program FILE (.pte) holds, and what would run where."""
@@ -264,7 +292,8 @@ def inspect(file: str) -> None:
 
 @main.command()
 @click.option("--port", default=8000, show_default=True, help="0: any free one.")
-def serve(port: int) -> None:
+@click.option("--hub", metavar="URL", help="Where hub ids are looked for; else HF_ENDPOINT says.")
+def serve(port: int, hub: str | None) -> None:
     """Serve the demo page on this machine, setting up first what is missing."""
 
     async def work() -> None:
@@ -272,7 +301,7 @@ def serve(port: int) -> None:
             await asyncio.to_thread(vendor.pyodide)
         except SetupError as error:
             system.say(f"{error}\nPages will take Pyodide from its CDN instead.")
-        async with server.serve(server.application(), port) as address:
+        async with server.serve(server.application(hub), port) as address:
             click.echo(f"tensortab is at {address} (Ctrl-C ends it)")
             await asyncio.Event().wait()
 
@@ -282,14 +311,15 @@ def serve(port: int) -> None:
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--with-search", is_flag=True, help="Also the model that searches (91 MB).")
-def site(out: Path, with_search: bool) -> None:
+@click.option("--hub", metavar="URL", help="Where hub ids are looked for; else HF_ENDPOINT says.")
+def site(out: Path, with_search: bool, hub: str | None) -> None:
     """Write the demo page to OUT, for any web server to serve, under a path too."""
 
     async def work() -> int:
         await asyncio.to_thread(vendor.pyodide)
         if with_search:
             await asyncio.to_thread(vendor.model, SEARCH)
-        return await asyncio.to_thread(Site.build(search=with_search).write, out)
+        return await asyncio.to_thread(Site.build(search=with_search, hub=hub).write, out)
 
     size = drive(work())
     click.echo(f"{out}: {size / 1e6:.1f} MB")

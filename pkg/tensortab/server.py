@@ -7,9 +7,10 @@
                             the reason where it cannot be had
     /run.html               what `tensortab run` opens
 
-Pages get a Content-Security-Policy that lets nothing out of the machine. An address that holds a
-version or a hash names the same bytes for ever, so browsers keep it without asking; of everything
-else they ask again, and an unchanged file answers 304.
+Pages get a Content-Security-Policy that lets them fetch from here and from one hub of models, and
+from nowhere else. An address that holds a version or a hash names the same bytes for ever, so
+browsers keep it without asking; of everything else they ask again, and what is unchanged answers
+304.
 """
 
 import asyncio
@@ -42,11 +43,11 @@ FETCHES = web.AppKey("FETCHES", dict[str, asyncio.Task[Path]])  # models on thei
 UNRESTRICTED = ("/run.html", "/run_worker.js")
 
 
-def application() -> web.Application:
-    """The routes; a caller may add its own before serving."""
+def application(hub: str | None = None) -> web.Application:
+    """The routes; a caller may add its own before serving. `hub` is the hub's address."""
     app = web.Application()
     app[FETCHES] = {}
-    site = Site.build()
+    site = Site.build(hub=hub)
     config = site.config
     csp = policy(config)
 

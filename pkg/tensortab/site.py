@@ -2,7 +2,7 @@
 
     index.html              web/index.html, with the site's policy and version in its head
     app.js, write/…         the rest of web/, without what only `tensortab run` opens
-    boot.json               where a page finds Pyodide, the wheel and the tokenizer
+    boot.json               where a page finds Pyodide, the wheel, the tokenizer, a hub
     replay.js               the package's own JavaScript, which a page without eval imports itself
     wheel/…/tensortab-…whl  the running package
     jinja.zip               jinja2, for chat templates
@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from tensortab import assets, parts, vendor, wheel
 from tensortab.errors import SetupError
+from tensortab.weights.folder import HUB, hub_address
 
 Content = Path | bytes
 
@@ -32,11 +33,15 @@ HEAD = '<meta charset="utf-8">\n'  # what the policy follows: it holds for what 
 # Opened by `tensortab run` alone, which has more routes than a site.
 RUN = ("run.html", "run.js", "run_worker.js")
 SEARCH = "all-MiniLM-L6-v2"
+HUB_FILES = ("https://*.huggingface.co", "https://*.hf.co")
 FRAMES = "frame-ancestors 'none'"
 
 
-def boot_config(package: bytes) -> dict[str, str]:
-    """What boot.js reads: addresses under the site's root, or the CDN's if nothing is vendored."""
+def boot_config(package: bytes, hub: str | None = None) -> dict[str, str]:
+    """What boot.js reads: addresses under the site's root, or the CDN's if nothing is vendored.
+
+    And where pages look for hub ids: `hub`, or what HF_ENDPOINT says.
+    """
     local = vendor.is_vendored()
     return {
         "pyodide": f"{parts.PYODIDE}/" if local else parts.CDN_PYODIDE,
@@ -44,17 +49,19 @@ def boot_config(package: bytes) -> dict[str, str]:
         "wheel": f"wheel/{hashlib.sha256(package).hexdigest()[:16]}/{wheel.name()}",
         "replay": "replay.js",
         "jinja": "jinja.zip",
+        "hub": (hub or hub_address()).rstrip("/"),
     }
 
 
 def policy(config: Mapping[str, str]) -> str:
     """The Content-Security-Policy of a page that boots from `config`, as a header says it."""
-    urls = map(urlsplit, config.values())
+    urls = [urlsplit(address) for name, address in config.items() if name != "hub"]
     sources = " ".join(sorted({"'self'", *(f"https://{url.netloc}" for url in urls if url.netloc)}))
     return "; ".join(
         [
             f"default-src {sources}",
             f"script-src {sources} 'wasm-unsafe-eval'",
+            f"connect-src {sources} {_hub_sources(config['hub'])}",
             "img-src 'self' data:",
             "object-src 'none'",
             "base-uri 'none'",
@@ -62,6 +69,12 @@ def policy(config: Mapping[str, str]) -> str:
             FRAMES,
         ]
     )
+
+
+def _hub_sources(hub: str) -> str:
+    """The hub's origin, and those that Hugging Face's sends a model's files from."""
+    url = urlsplit(hub)
+    return " ".join([f"{url.scheme}://{url.netloc}", *(HUB_FILES if hub == HUB else ())])
 
 
 @dataclass(frozen=True)
@@ -73,10 +86,10 @@ class Site:
     search: bool = False
 
     @classmethod
-    def build(cls, *, search: bool = False) -> "Site":
-        """The site of the package that runs here."""
+    def build(cls, *, search: bool = False, hub: str | None = None) -> "Site":
+        """The site of the package that runs here; `hub` as boot_config has it."""
         package = wheel.build()
-        return cls(package, boot_config(package), search)
+        return cls(package, boot_config(package, hub), search)
 
     def files(self) -> dict[str, Content]:
         """Every file by its address."""

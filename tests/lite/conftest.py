@@ -18,6 +18,7 @@ from tensortab import chrome
 BUILD = Path(__file__).parent.parent.parent / "lite" / "build_site.py"
 
 
+@pytest.fixture(scope="session")
 def build_site() -> ModuleType:
     """lite/build_site.py, which is no package's."""
     spec = importlib.util.spec_from_file_location("build_site", BUILD)
@@ -35,13 +36,16 @@ def browser(loop: harness.Loop) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def lite(
-    loop: harness.Loop, browser: Browser, tmp_path_factory: pytest.TempPathFactory
+    loop: harness.Loop,
+    browser: Browser,
+    build_site: ModuleType,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Lite]:
     """The site as any web server would host it."""
-    site, folder = build_site(), tmp_path_factory.mktemp("lite")
-    site.build(folder / "site")
-    site.distribution(folder / "pyodide")
-    with site.server(folder / "site") as running:
+    folder = tmp_path_factory.mktemp("lite")
+    build_site.build(folder / "site")
+    build_site.distribution(folder / "pyodide")
+    with build_site.server(folder / "site") as running:
         thread = threading.Thread(target=running.serve_forever, daemon=True)
         thread.start()
         yield Lite(loop, browser, f"http://127.0.0.1:{running.server_port}/", folder / "pyodide")

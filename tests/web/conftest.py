@@ -32,15 +32,6 @@ def visit(loop: harness.Loop, chrome: harness.Tab, profile: BrowserContext) -> I
     loop.run(visit.page.close())
 
 
-@pytest.fixture(scope="session")
-def searching(loop: harness.Loop, chrome: harness.Tab) -> Iterator[Visit]:
-    """A page that searches, in a profile of its own: texts and vectors of others are not in it."""
-    visit = Visit.start(loop.run, chrome)
-    visit.open("search", "ready")
-    yield visit
-    loop.run(visit.context.close())
-
-
 @pytest.fixture(scope="module")
 def ready(loop: harness.Loop, chrome: harness.Tab, profile: BrowserContext) -> Iterator[Visit]:
     """A page that a module's tests share, with the embedded model."""
@@ -48,3 +39,12 @@ def ready(loop: harness.Loop, chrome: harness.Tab, profile: BrowserContext) -> I
     visit.open("", "ready")
     yield visit
     loop.run(visit.page.close())
+
+
+@pytest.fixture(scope="session")
+def searching(loop: harness.Loop, chrome: harness.Tab) -> Iterator[Visit]:
+    """A page that searches, in a profile of its own: texts and vectors of others are not in it."""
+    visit = Visit.start(loop.run, chrome)
+    visit.open("search", "ready")
+    yield visit
+    loop.run(visit.context.close())

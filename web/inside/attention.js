@@ -1,127 +1,182 @@
-// A text as the language model reads it: for a token, what it looks at and what may follow it.
+// A text as the language model reads it: what each token looks at, and what is expected after it.
 
-import { choice, holding, made } from "../dom.js";
-import { number } from "../format.js";
+import { button, choice, holding, made } from "../dom.js";
+import { count, number } from "../format.js";
+import { keeper } from "../kept.js";
+import { draw, placeOf } from "./heat.js";
+import { quoted, seen } from "./tokens.js";
 
-const CELL = 9; // pixels of the picture for one weight
-const MOST = 5; // tokens named in words
-
-// Spaces and line breaks as something that is seen.
-const visible = (text) => text.replaceAll(" ", "·").replaceAll("\n", "⏎").replaceAll("\t", "⇥");
+const MOST = 3; // tokens named in words
+const kept = keeper("inside");
 const percent = (share) => `${number(100 * share, share < 0.1 ? 1 : 0)} %`;
 
-function paint(canvas, weights, count, chosen) {
-  const context = canvas.getContext("2d");
-  const style = getComputedStyle(canvas);
-  canvas.width = canvas.height = count * CELL;
-  context.fillStyle = style.getPropertyValue("--accent");
-  for (let row = 0; row < count; row += 1)
-    for (let column = 0; column <= row; column += 1) {
-      context.globalAlpha = Math.max(0.04, Math.sqrt(weights[row * count + column]));
-      context.fillRect(column * CELL, row * CELL, CELL - 1, CELL - 1);
-    }
-  context.globalAlpha = 1;
-  context.strokeStyle = style.getPropertyValue("--busy");
-  context.lineWidth = 2;
-  context.strokeRect(1, chosen * CELL, (chosen + 1) * CELL - 2, CELL - 1);
+// next: what did follow, beside the best if it is not among them
+function expectedNode({ best, came }, next) {
+  const list = made("ol", "expected");
+  list.ariaLabel = "Likeliest next tokens";
+  const shown = [...best];
+  if (next !== undefined && !best.some(([, , follows]) => follows)) shown.push([next, came, true]);
+  for (const [token, share, follows] of shown) {
+    const bar = made("span", "bar");
+    bar.ariaHidden = "true";
+    bar.style.setProperty("--score", share);
+    const [name, value] = [made("span", "code", seen(token)), made("span", "value", percent(share))];
+    list.append(holding("li", "", name, bar, value, made("span", "quiet", follows ? "came next" : "")));
+  }
+  return list;
 }
 
 // ask: (job) => the worker's answer
 export function attention(section, ask) {
   const element = (id) => section.querySelector(`#${id}`);
-  const [canvas, chips, words, follow] = ["attention-map", "tokens", "attention-words", "following"].map(element);
-  let read = null; // {tokens, layers, heads}
-  let weights = null; // of a layer, [heads, T, T]
-  let [layer, head, token, turn] = [0, "mean", 0, 0];
+  const [text, problem, state, result] = ["read-text", "read-problem", "read-state", "read-result"].map(element);
+  const [chips, matrix, heads, words, expected] = ["read-tokens", "read-matrix", "read-heads", "read-words", "read-expected"].map(element);
+  let reading = null; // {tokens, layers, heads, expected, …}
+  let weights = null; // of the layer, float32 [heads, T, T]
+  let [layer, head, token] = [0, 0, 0];
+  let turn = 0;
 
-  // The weights of the head that is shown, or of all of them on average.
-  function shown() {
-    const size = read.tokens.length ** 2;
-    if (head !== "mean") return weights.subarray(Number(head) * size, (Number(head) + 1) * size);
-    const mean = new Float32Array(size);
-    weights.forEach((weight, i) => (mean[i % size] += weight / read.heads));
-    return mean;
+  function say(said) {
+    problem.textContent = said;
+    problem.hidden = !said;
   }
 
-  function draw() {
-    if (!weights) return;
-    const count = read.tokens.length;
-    const all = shown();
-    const row = all.subarray(token * count, (token + 1) * count);
-    paint(canvas, all, count, token);
-    [...chips.children].forEach((chip, i) => {
-      chip.ariaPressed = String(i === token);
-      chip.style.setProperty("--weight", i <= token ? Math.sqrt(row[i]) : 0);
-      chip.title = i <= token ? percent(row[i]) : "comes later";
+  const row = (at) => {
+    const size = reading.tokens.length;
+    const start = (head * size + at) * size;
+    return weights.subarray(start, start + size);
+  };
+
+  function tell() {
+    if (!weights) return; // they are on their way
+    const { tokens } = reading;
+    const shares = row(token);
+    chips.querySelectorAll("label").forEach((chip, i) => {
+      chip.style.setProperty("--share", i <= token ? Math.sqrt(shares[i]) : 0); // small ones are to be seen, too
+      chip.title = i <= token ? percent(shares[i]) : "comes later";
     });
-    const order = [...row.keys()].filter((i) => i <= token).sort((a, b) => row[b] - row[a]);
-    const said = order.slice(0, MOST).map((i) => `“${visible(read.tokens[i])}” (${i}) ${percent(row[i])}`);
-    words.textContent = `Token ${token}, “${visible(read.tokens[token])}”, looks at ${said.join(", ")}.`;
-    canvas.ariaLabel = `Attention of ${count} tokens, layer ${layer}, ${head === "mean" ? "all heads" : `head ${head}`}`;
+    const order = [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, MOST);
+    const parts = order.filter((i) => shares[i] > 0).map((i) => `${quoted(tokens[i])} ${percent(shares[i])}`);
+    const where = `Layer ${layer + 1}, head ${head + 1}`;
+    words.textContent = `${where}: token ${token + 1}, ${quoted(tokens[token])}, looks at ${parts.join(", ")}.`;
+    element("read-after").textContent = `After ${quoted(tokens[token])}`;
+    expected.replaceChildren(expectedNode(reading.expected[token], tokens[token + 1]));
+    element("read-row").style.setProperty("--row", token / tokens.length);
+    element("read-row").style.setProperty("--rows", tokens.length);
   }
 
-  async function choose(index) {
-    token = index;
-    draw();
+  function show() {
+    const size = reading.tokens.length;
+    const area = size * size;
+    draw(matrix, weights.subarray(head * area, (head + 1) * area), size);
+    heads.querySelectorAll("button").forEach((node, i) => node.setAttribute("aria-pressed", i === head));
+    tell();
+  }
+
+  // Pictures of all the layer's heads, to choose one by.
+  function thumbnails() {
+    const size = reading.tokens.length;
+    const nodes = Array.from({ length: reading.heads }, (_, i) => {
+      const canvas = made("canvas");
+      draw(canvas, weights.subarray(i * size * size, (i + 1) * size * size), size);
+      const node = button("", () => {
+        head = i;
+        show();
+      });
+      node.append(canvas, `Head ${i + 1}`);
+      return node;
+    });
+    heads.replaceChildren(...nodes);
+  }
+
+  async function open(chosen) {
+    layer = chosen;
+    const mine = turn;
+    const answer = await ask({ type: "attention", layer });
+    if (!answer || answer.missing || mine !== turn || chosen !== layer) return; // something newer owns the page
+    weights = answer.weights;
+    const window = reading.windows[layer];
+    element("read-window").textContent = window ? `This layer sees the last ${count(window, "token")} alone.` : "";
+    thumbnails();
+    show();
+  }
+
+  function chip(value, i) {
+    const input = Object.assign(made("input"), { type: "radio", name: "token", value: String(i), checked: i === token });
+    input.addEventListener("change", () => {
+      token = i;
+      tell();
+    });
+    const node = holding("label", "chip code", input, seen(value));
+    return value.includes("\n") ? [node, made("span", "break")] : [node];
+  }
+
+  async function read() {
+    if (!text.value) {
+      say("Type a text first.");
+      text.focus();
+      return;
+    }
+    say("");
+    kept.set("text", text.value);
     const mine = ++turn;
-    const found = await ask({ type: "following", token });
-    if (mine !== turn || !found) return;
-    follow.replaceChildren(
-      ...found.best.map(([text, share]) => {
-        const bar = made("span", "bar");
-        bar.ariaHidden = "true";
-        bar.style.setProperty("--score", share);
-        return holding("li", "", made("code", "", visible(text)), bar, made("span", "value", percent(share)));
-      }),
-    );
-  }
-
-  async function chooseLayer(index) {
-    layer = index;
-    const found = await ask({ type: "attention", layer });
-    if (!found || layer !== index) return;
-    weights = found.weights;
-    draw();
-  }
-
-  function select(id, options, value, chosen) {
-    const node = choice(options, value, chosen);
-    node.id = id;
-    element(id).replaceWith(node);
-  }
-
-  const numbered = (count) => Array.from({ length: count }, (_, i) => [String(i), String(i)]);
-
-  async function show(answer) {
-    read = answer;
+    state.textContent = "Reading";
+    const answer = await ask({ type: "read", text: text.value });
+    if (mine !== turn) return;
+    state.textContent = "";
+    if (!answer || answer.missing) return;
+    if (answer.refused) {
+      say(answer.refused);
+      return;
+    }
+    reading = answer;
     weights = null;
-    [layer, head, token] = [0, "mean", read.tokens.length - 1];
-    element("attention").hidden = false;
-    element("read-left").textContent = read.left
-      ? `Only the first ${read.tokens.length} tokens are read; ${number(read.left)} are left out.`
-      : "";
-    chips.replaceChildren(
-      ...read.tokens.map((text, i) => {
-        const chip = made("button", "chip code", visible(text));
-        chip.type = "button";
-        chip.addEventListener("click", () => choose(i));
-        return chip;
-      }),
-    );
-    select("layer", numbered(read.layers), "0", (value) => chooseLayer(Number(value)));
-    select("head", [["mean", "all, on average"], ...numbered(read.heads)], "mean", (value) => {
-      head = value;
-      draw();
-    });
-    await chooseLayer(0);
-    await choose(token);
+    [layer, head, token] = [Math.min(layer, answer.layers - 1), Math.min(head, answer.heads - 1), answer.tokens.length - 1];
+    const left = answer.left ? ` The ${count(answer.left, "token")} after these are not read.` : "";
+    state.textContent = `${count(answer.tokens.length, "token")}.${left}`;
+    chips.replaceChildren(...answer.tokens.flatMap(chip));
+    const layers = choice(Array.from({ length: answer.layers }, (_, i) => [String(i), String(i + 1)]), String(layer), (i) => open(Number(i)));
+    layers.id = "read-layer";
+    element("read-layer").replaceWith(layers);
+    await open(layer);
+    result.hidden = false;
   }
 
-  canvas.addEventListener("click", (event) => {
-    const { top, height } = canvas.getBoundingClientRect();
-    const row = Math.floor(((event.clientY - top) / height) * read.tokens.length);
-    choose(Math.max(0, Math.min(row, read.tokens.length - 1)));
+  element("read-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    read();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  return { show };
+  text.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      read();
+    }
+  });
+  matrix.addEventListener("click", (event) => {
+    if (!weights) return;
+    [token] = placeOf(event, reading.tokens.length);
+    chips.querySelectorAll("input")[token].checked = true;
+    tell();
+  });
+  matrix.addEventListener("pointermove", (event) => {
+    if (!weights) return;
+    const [from, to] = placeOf(event, reading.tokens.length);
+    const [one, other] = [from, to].map((i) => quoted(reading.tokens[i]));
+    const share = to <= from ? percent(row(from)[to]) : "cannot: it comes later";
+    element("read-point").textContent = `${one} looks at ${other}: ${share}`;
+  });
+  matrix.addEventListener("pointerleave", () => (element("read-point").textContent = ""));
+  text.value = kept.get("text") ?? text.defaultValue;
+
+  return {
+    // Another model: what was read is not its.
+    forget() {
+      turn += 1;
+      reading = weights = null;
+      result.hidden = true;
+      state.textContent = "";
+      say("");
+    },
+    shown: () => !reading && text.value && read(),
+  };
 }

@@ -1,12 +1,13 @@
 # ruff: noqa: INP001  # a file the page fetches, not part of a package
 """An editor's cell: a visitor's own Python, run in the page's worker.
 
-The names there are `tt`, `np`, `device`, `show`, and `model`, the language model if it is loaded.
-The last expression's value is shown, as a notebook does. Everything is told as it happens: (kind,
-text) where kind is "text" or "picture" (SVG). What the cell compiled is freed before the next runs.
+Each run has names of its own: `tt`, `np`, `device`, `show`, and `model`, `encoder` and `program`,
+which are what the other views have open, or None. A last expression's value is shown, as a notebook
+does. All is told as it comes, as (kind, text) with the kinds "text" and "picture" (SVG). What a run
+compiled on `device` is freed at its end.
 
-A cell that awaits can be stopped; Python that never does holds the worker, and only ending the
-worker ends it.
+A run that awaits can be stopped; Python that never does holds the worker, and only the worker's end
+ends it.
 """
 
 import ast
@@ -16,16 +17,16 @@ import inspect
 import io
 import linecache
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from types import TracebackType
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 import tensortab as tt
 from tensortab import display
-from tensortab.errors import DeviceLostError
+from tensortab.errors import DeviceLostError, TensortabError
 from tensortab.graph import Graph
 from tensortab.plan import Plan
 from tensortab.profile import Profile
@@ -35,19 +36,21 @@ from tensortab.session import Session
 Emit = Callable[[str, str], None]
 
 NAME = "<cell>"
-MOST = 100_000  # characters of a cell's output
+MOST = 100_000  # characters of a run's output
+SECONDS = 0.05  # between two messages to the page: a print each would keep it from all else
 _LAST = "_last"
 
 PICTURES: dict[type, Callable[[Any], list[str]]] = {
     Graph: lambda graph: [display.graph_svg(graph)],
     Plan: lambda plan: [display.plan_svg(plan)],
+    Session: lambda session: [display.graph_svg(session.graph), display.plan_svg(session.plan)],
     Profile: lambda report: [display.profile_bars(report), display.profile_timeline(report)],
     Comparison: lambda found: [display.error_svg(found)],
 }
 
 
 class Bench(tt.Device):
-    """The page's device, with a note of what a cell compiled on it."""
+    """The page's device, with a note of what a run compiled on it."""
 
     def __init__(self, device: tt.Device) -> None:
         super().__init__(device.backend)
@@ -64,22 +67,44 @@ class Bench(tt.Device):
         while self.sessions:
             self.sessions.pop().destroy()
 
+    def close(self) -> None:
+        """Do nothing: the device is the page's."""
+
 
 class Stream(io.TextIOBase):
-    """What is printed, up to a bound."""
+    """What is printed and shown, told in its order, up to a bound."""
 
     def __init__(self, emit: Emit) -> None:
-        self.emit = emit
-        self.left = MOST
+        self._emit = emit
+        self._text = ""
+        self._left = MOST
+        self._sent = perf_counter()
 
     def write(self, text: str) -> int:
-        """Pass it on."""
-        if self.left > 0:
-            self.emit("text", text[: self.left])
-            self.left -= len(text)
-            if self.left <= 0:
-                self.emit("text", f"\n… more than {MOST:,} characters are not shown\n")
+        """Pass it on soon."""
+        if self._left > 0:
+            self._text += text[: self._left]
+            self._left -= len(text)
+            if self._left <= 0:
+                self._text += f"\n… more than {MOST:,} characters are not shown\n"
+        if perf_counter() - self._sent > SECONDS:
+            self.flush()
         return len(text)
+
+    def flush(self) -> None:
+        """Pass it on now."""
+        if self._text:
+            self._emit("text", self._text)
+        self._text, self._sent = "", perf_counter()
+
+    def show(self, value: Any) -> None:
+        """A picture of what has one; else its text."""
+        if type(value) not in PICTURES or (isinstance(value, Profile) and not value.rows):
+            self.write(f"{_text(value)}\n")
+            return
+        self.flush()
+        for picture in PICTURES[type(value)](value):
+            self._emit("picture", picture)
 
 
 @dataclass
@@ -87,36 +112,26 @@ class Cell:
     """Where cells run, one at a time."""
 
     device: tt.Device
-    bench: Bench = field(init=False)
-    task: asyncio.Future[None] | None = None
+    task: asyncio.Future[dict[str, Any]] | None = None
 
-    def __post_init__(self) -> None:
-        self.bench = Bench(self.device)
+    async def run(self, source: str, views: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
+        """Run it; {} when it came to its end, else `stopped`, or `error`, its `line` and `trace`.
 
-    async def run(self, source: str, writer: Any, emit: Emit) -> dict[str, Any]:
-        """Run it; {} when it came to its end, else `stopped`, or `error` and its `line`."""
-        self.bench.clear()
+        `views` are what the views write, search and programs hold, or None.
+        """
         stream = Stream(emit)
-        model = writer.model if hasattr(writer, "model") else None
-        scope = {
-            "__name__": "__main__",
-            "tt": tt,
-            "np": np,
-            "device": self.bench,
-            "model": model,
-            "show": lambda value: show(value, stream),
-        }
-        with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
-            self.task = asyncio.ensure_future(_execute(source, scope, stream))
-            try:
-                await self.task
-            except DeviceLostError:
-                raise
-            except asyncio.CancelledError:
-                return {"stopped": True}
-            except BaseException as error:  # noqa: BLE001  # whatever ended it is its author's to see
-                return {"error": _told(error), "line": _line(error)}
-        return {}
+        bench = Bench(self.device)
+        try:
+            async with _kept(views["write"]):
+                scope = {**_names(views), "device": bench, "show": stream.show}
+                with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+                    self.task = asyncio.ensure_future(_run(source, scope, stream))
+                    return await self.task
+        except asyncio.CancelledError:
+            return {"stopped": True}
+        finally:
+            stream.flush()
+            bench.clear()
 
     def stop(self) -> None:
         """End what runs where it next awaits."""
@@ -124,19 +139,40 @@ class Cell:
             self.task.cancel()
 
 
-def show(value: Any, stream: Stream) -> None:
-    """A picture of what has one; else its text."""
-    if type(value) not in PICTURES:
-        stream.write(f"{_text(value)}\n")
+@contextlib.asynccontextmanager
+async def _kept(writer: Any) -> AsyncIterator[None]:
+    """The language model for a run alone; what it held is computed again afterwards."""
+    if writer is None:
+        yield
         return
-    for picture in PICTURES[type(value)](value):
-        stream.emit("picture", picture)
+    async with writer.turn:
+        try:
+            yield
+        finally:
+            writer.model.held = []
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype.name}{list(value.shape)}\n{value}"
-    return str(value) if isinstance(value, str) else repr(value)
+def _names(views: Mapping[str, Any]) -> dict[str, Any]:
+    write, search, programs = (views[v] for v in ("write", "search", "programs"))
+    return {
+        "__name__": "__main__",
+        "tt": tt,
+        "np": np,
+        "model": write and write.model,
+        "encoder": search and search.model,
+        "program": programs and programs.module,
+    }
+
+
+async def _run(source: str, scope: dict[str, Any], stream: Stream) -> dict[str, Any]:
+    try:
+        await _execute(source, scope, stream)
+    except (DeviceLostError, asyncio.CancelledError):
+        raise
+    # SystemExit, too: an event loop would end with it.
+    except BaseException as error:  # noqa: BLE001  # whatever it is, it is its author's to see
+        return _told(error)
+    return {}
 
 
 async def _execute(source: str, scope: dict[str, Any], stream: Stream) -> None:
@@ -152,29 +188,29 @@ async def _execute(source: str, scope: dict[str, Any], stream: Stream) -> None:
     if code.co_flags & inspect.CO_COROUTINE:
         await done
     if scope.get(_LAST) is not None:
-        show(scope[_LAST], stream)
+        stream.show(scope[_LAST])
 
 
-def _frames(error: BaseException) -> list[TracebackType]:
-    """The traceback from the cell's first frame on."""
-    found, trail = [], error.__traceback__
-    while trail is not None:
-        if found or trail.tb_frame.f_code.co_filename == NAME:
-            found.append(trail)
-        trail = trail.tb_next
-    return found
+def _text(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype.name}{list(value.shape)}\n{value}"
+    return value if isinstance(value, str) else repr(value)
 
 
-def _line(error: BaseException) -> int | None:
-    """The cell's line that it came from."""
+def _told(error: BaseException) -> dict[str, Any]:
+    """An error in words, the cell's line that it came from, and the traceback from there on."""
+    while (trail := error.__traceback__) and trail.tb_frame.f_code.co_filename != NAME:
+        error = error.with_traceback(trail.tb_next)
+    places = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == NAME]
+    line = places[-1].lineno if places else None
     if isinstance(error, SyntaxError) and error.filename == NAME:
-        return error.lineno
-    lines = [t.tb_lineno for t in _frames(error) if t.tb_frame.f_code.co_filename == NAME]
-    return lines[-1] if lines else None
-
-
-def _told(error: BaseException) -> str:
-    """The traceback without the frames of this module."""
-    frames = _frames(error)
-    trimmed = error.with_traceback(frames[0] if frames else None)
-    return "".join(traceback.format_exception(trimmed))
+        line = error.lineno
+    if isinstance(error, TensortabError):  # of several lines, with a name that is said by `errors`
+        words = f"{type(error).__name__}: {error}"
+    else:
+        words = traceback.format_exception_only(error)[-1].strip()
+    return {
+        "error": words,
+        "line": line,
+        "trace": "".join(traceback.format_exception(error)),
+    }

@@ -1,128 +1,67 @@
-// An editor's cell: Python that a visitor changes and runs in the page's worker.
+// A text area as an editor of Python: Tab and Shift+Tab indent, Enter keeps the indent, lines are
+// numbered. Escape lets the next Tab leave, so that keys alone get on.
 
-import { made } from "../dom.js";
-import { seconds } from "../format.js";
-import { keeper } from "../kept.js";
-import { pictureNode } from "../picture.js";
+const INDENT = "    ";
 
-const EXAMPLES = new URL("examples/", import.meta.url);
-const PATIENCE = 1500; // ms until a cell that was asked to stop is told to be busy
-const kept = keeper("inside");
+export function editor(area, gutter) {
+  let leaving = false;
 
-// Typed as by hand, so that it can be undone.
-const type = (text) => document.execCommand("insertText", false, text);
-
-function indent(area) {
-  const before = area.value.slice(0, area.selectionStart);
-  const [line] = before.slice(before.lastIndexOf("\n") + 1).match(/^ */);
-  return line + (/:\s*$/.test(before) ? "    " : "");
-}
-
-// ask: (job, progress) => the worker's answer, after what was asked before
-export function editor(section, engine, ask) {
-  const element = (id) => section.querySelector(`#${id}`);
-  const [area, run, halt, output] = ["cell", "cell-run", "cell-stop", "cell-output"].map(element);
-  const [summary, busy, where] = ["cell-summary", "cell-busy", "cell-line"].map(element);
-  let running = false;
-  let turn = 0;
-  let leaving = false; // Escape was pressed: Tab moves on, as elsewhere
-  let wrong = null; // the line that an error came from
-
-  const keep = () => kept.set("cell", area.value);
-
-  function working(on) {
-    running = on;
-    run.hidden = on;
-    halt.hidden = !on;
-    busy.hidden = true;
-    output.ariaBusy = String(on);
+  function number() {
+    const count = area.value.split("\n").length;
+    gutter.textContent = Array.from({ length: count }, (_, i) => i + 1).join("\n");
+    gutter.scrollTop = area.scrollTop;
   }
 
-  function told({ kind, said }) {
-    if (kind === "picture") output.append(pictureNode(said, "A picture of what the cell shows"));
-    else if (output.lastChild?.nodeName === "PRE") output.lastChild.append(said);
-    else output.append(made("pre", "code", said));
+  // As if typed, so that undo knows it; setRangeText would empty its stack.
+  function put(text, start, end) {
+    area.setSelectionRange(start, end);
+    if (text) document.execCommand("insertText", false, text);
+    else if (start !== end) document.execCommand("delete");
   }
 
-  function point(line) {
-    wrong = line;
-    where.hidden = !line;
-    where.textContent = `Go to line ${line}`;
-  }
-
-  async function start() {
-    if (running) return;
-    turn += 1;
-    keep();
-    point(null);
-    output.replaceChildren();
-    summary.textContent = engine.models.inside.facts ? "Running" : "Waiting for Python";
-    working(true);
-    const began = performance.now();
-    const answer = await ask({ type: "run", source: area.value }, told);
-    const took = seconds((performance.now() - began) / 1000);
-    working(false);
-    if (answer?.error) {
-      output.append(made("pre", "code problem", answer.error));
-      point(answer.line);
-      summary.textContent = `An error after ${took}.`;
-    } else
-      summary.textContent = !answer ? "Broken off." : answer.stopped ? `Stopped after ${took}.` : `Done in ${took}.`;
-  }
-
-  async function stop() {
-    if (!running) return;
-    summary.textContent = "Stopping";
-    const mine = turn;
-    setTimeout(() => (busy.hidden = !running || mine !== turn), PATIENCE);
-    await engine.ask("inside", { type: "interrupt" });
-  }
-
-  function goTo(line) {
-    const lines = area.value.split("\n");
-    const from = lines.slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
-    area.focus();
-    area.setSelectionRange(from, from + (lines[line - 1]?.length ?? 0));
-  }
-
-  async function example(name) {
-    try {
-      const response = await fetch(new URL(name, EXAMPLES));
-      if (!response.ok) throw new Error(`the server answered ${response.status}`);
-      const text = await response.text();
-      area.focus();
-      area.select();
-      type(text.trimEnd());
-      keep();
-    } catch (error) {
-      summary.textContent = `The example was not had: ${error.message}.`;
-    }
+  function shift(back) {
+    const { value, selectionStart: start, selectionEnd: end } = area;
+    const first = value.lastIndexOf("\n", start - 1) + 1;
+    if (start === end && !back) return put(INDENT.slice((start - first) % 4), start, end);
+    const lines = value.slice(first, end).split("\n");
+    const moved = lines.map((l) => (back ? l.replace(/^ {1,4}/, "") : l && INDENT + l)).join("\n");
+    if (moved === lines.join("\n")) return;
+    put(moved, first, end);
+    if (start !== end) area.setSelectionRange(first, first + moved.length);
   }
 
   area.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    if (event.key === "Tab" && !leaving && !event.ctrlKey && !event.altKey) {
       event.preventDefault();
-      start();
-    } else if (event.key === "Enter" && !event.shiftKey) {
-      event.preventDefault();
-      type(`\n${indent(area)}`);
-    } else if (event.key === "Tab" && !event.shiftKey && !leaving) {
-      event.preventDefault();
-      type("    ");
+      shift(event.shiftKey);
+    } else if (event.key === "Enter" && !event.ctrlKey && !event.metaKey && !event.isComposing) {
+      const before = area.value.slice(0, area.selectionStart).split("\n").at(-1);
+      const indent = before.match(/^ */)[0] + (before.trimEnd().endsWith(":") ? INDENT : "");
+      if (indent) {
+        event.preventDefault();
+        put(`\n${indent}`, area.selectionStart, area.selectionEnd);
+      }
     }
-    leaving = event.key === "Escape";
+    if (event.key !== "Shift") leaving = event.key === "Escape";
   });
-  area.addEventListener("input", keep);
-  run.addEventListener("click", start);
-  halt.addEventListener("click", stop);
-  where.addEventListener("click", () => goTo(wrong));
-  element("cell-restart").addEventListener("click", () => {
-    engine.restart();
-    engine.need("inside");
-  });
-  for (const node of section.querySelectorAll("[data-example]"))
-    node.addEventListener("click", () => example(node.dataset.example));
+  area.addEventListener("input", number);
+  area.addEventListener("scroll", () => (gutter.scrollTop = area.scrollTop));
+  number();
 
-  const before = kept.get("cell");
-  if (before !== null) area.value = before;
+  return {
+    set(text) {
+      area.value = text;
+      area.scrollTop = 0;
+      number();
+    },
+    // Selects a line, counted from 1.
+    go(line) {
+      const lines = area.value.split("\n");
+      const start = lines.slice(0, line - 1).reduce((sum, l) => sum + l.length + 1, 0);
+      area.focus();
+      area.setSelectionRange(start, start + (lines[line - 1] ?? "").length);
+      const height = area.scrollHeight / lines.length;
+      area.scrollTop = Math.max(0, (line - 4) * height);
+    },
+  };
 }

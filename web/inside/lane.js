@@ -4,12 +4,12 @@ import { Lane, plain } from "../lane.js";
 
 export const source = ["inside/reading.py", "inside/inside.py", "inside/cell.py"];
 
-// held: (view) => what that view's lane holds, or null
+// held: (view) => the Python object that view's lane holds, or null
 export function lane(python, held) {
   let cell = null;
-  const about = (view, work) => {
+  const about = async (view, work) => {
     const subject = held(view);
-    return subject ? work(subject).then(plain) : { missing: true };
+    return subject ? plain(await work(subject)) : { missing: true };
   };
   return new Lane(
     "inside",
@@ -20,21 +20,24 @@ export function lane(python, held) {
     },
     {
       aside: {
+        // Beside the cell that runs: it ends where it next awaits.
         async interrupt() {
           cell?.stop();
           return null;
         },
       },
-      look: async (inside, { view, part }) => about(view, (subject) => inside.look(subject, part)),
-      profile: async (inside, { view, part }) =>
-        about(view, (subject) => inside.profile(subject, part)),
-      read: async (inside, { text }) =>
-        about("write", (writer) => inside.read(writer, text.toWellFormed())),
+      look: (inside, { subject, part }) => about(subject, (held) => inside.look(held, part)),
+      profile: (inside, { subject, part }) => about(subject, (held) => inside.profile(held, part)),
+      read: (inside, { text }) => about("write", (held) => inside.read(held, text.toWellFormed())),
       attention: async (inside, { layer }) => plain(inside.attention(layer)),
-      following: async (inside, { token }) => plain(inside.following(token)),
-      async run(_, { id, source: text }) {
+      async run(_, { id, text }) {
+        const { pyodide } = await python;
         const emit = (kind, said) => postMessage({ type: "progress", id, kind, said });
-        return plain(await cell.run(text.toWellFormed(), held("write"), emit));
+        const views = pyodide.toPy({});
+        for (const view of ["write", "search", "programs"]) views.set(view, held(view) ?? undefined); // null would be no None
+        const answer = plain(await cell.run(text.toWellFormed(), views, emit));
+        views.destroy();
+        return answer;
       },
     },
   );

@@ -6,9 +6,12 @@ queries, norms and rotary positions applied; the keys lie in the caches. From th
 
     weights[h, s, t] = softmax over t ≤ s of q[s, h] · k[t, h // group] · scale      float32
 
-(Vaswani et al., arXiv 1706.03762), within the layer's window where it has one. The graph is
-compiled for the reading alone, and shares weights and caches with the model, which afterwards holds
-this text's tokens.
+(Vaswani et al., arXiv 1706.03762), within the layer's window where it has one, and
+
+    p[s, v] = softmax over v of logits[s, v]                                      float64
+
+The graph is compiled for one reading, and shares weights and caches with the model, which
+afterwards holds this text's tokens.
 """
 
 from collections.abc import Sequence
@@ -19,7 +22,7 @@ import numpy as np
 
 import tensortab as tt
 from tensortab.errors import ShapeError
-from tensortab.graph import Graph
+from tensortab.graph import Graph, order
 from tensortab.models import decoder
 from tensortab.op import Tensor, buffer_of
 from tensortab.ops.attention import causal_bias
@@ -28,7 +31,8 @@ from tensortab.text.generator import Generator
 
 Array = np.ndarray[Any, Any]
 
-LONGEST = 48  # tokens that are read; more would not be told apart in a picture
+LONGEST = 48  # tokens that are read: more would not be told apart in a picture
+BEST = 8  # tokens that may follow
 
 
 @dataclass(frozen=True)
@@ -55,20 +59,22 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Expected:
+    """What a model expects after a token: its best ids and their probabilities, best first."""
+
+    best: tuple[int, ...]
+    shares: tuple[float, ...]
+    came: float | None  # the probability of what did follow; None after the last token
+
+
+@dataclass(frozen=True)
 class Reading:
-    """A text's tokens, its layers, and the logits after each token."""
+    """A text's tokens, what was expected after each, and its layers."""
 
-    tokens: list[str]
-    layers: list[Layer]
-    logits: Array
-    texts: Any  # the tokenizer's decode
+    ids: list[int]
     left: int  # tokens of the text that were not read
-
-    def following(self, token: int, most: int) -> list[tuple[str, float]]:
-        """The likeliest tokens after one of the text, and their probabilities."""
-        shares = _softmax(self.logits[token].astype(np.float64))
-        best = np.argsort(-shares, kind="stable")[:most]
-        return [(self.texts([int(i)]), float(shares[i])) for i in best]
+    layers: list[Layer]
+    expected: list[Expected]
 
 
 async def read(model: Generator, text: str) -> Reading:
@@ -82,59 +88,56 @@ async def read(model: Generator, text: str) -> Reading:
     try:
         model.held = []  # should this break off, the caches hold nothing
         found = await _fed(session, ids, model.scorer.rows)
-        layers = [
-            await _layer(session, attend, found[f"queries {i}"]) for i, attend in enumerate(attends)
-        ]
+        layers = [await _layer(session, found[i], t) for i, t in enumerate(attends)]
     finally:
         session.destroy()
     model.held = ids
-    decode = model.tokenizer.decode
-    return Reading(
-        [decode([i]) or f"[{i}]" for i in ids],
-        layers,
-        found["logits"],
-        decode,
-        len(whole) - len(ids),
-    )
+    return Reading(ids, len(whole) - len(ids), layers, expectations(found[-1], ids))
+
+
+def expectations(logits: Array, ids: Sequence[int]) -> list[Expected]:
+    """What logits [T, vocab] expect after each token."""
+    found = []
+    for row, after in zip(logits, [*ids[1:], None], strict=True):
+        shares = _softmax(row.astype(np.float64))
+        best = np.argsort(-shares, kind="stable")[:BEST]
+        came = None if after is None else float(shares[after])
+        found.append(Expected(tuple(best.tolist()), tuple(shares[best].tolist()), came))
+    return found
 
 
 def _graph(model: Generator) -> tuple[Graph, list[Tensor]]:
-    """The scores' graph with each layer's queries as outputs, and its attention ops."""
+    """The scores' graph with each layer's queries as outputs before them; its attention ops."""
     rows = tt.Sym("rows", model.scorer.rows, min=1)
     graph, _ = decoder.build(
         model.config, model.scorer.recipe, rows=rows, scores=True, most=model.scorer.most
     )
-    attends = [t for t in graph.nodes() if t.op is tt.ops.attend]
+    logits = graph.outputs.pop("logits")
+    attends = [t for t in order([logits]) if t.op is tt.ops.attend]
     for i, attend in enumerate(attends):
         graph.output(f"queries {i}", attend.args[0])
+    graph.output("logits", logits)
     return graph, attends
 
 
-async def _fed(session: Session, ids: Sequence[int], rows: int) -> dict[str, Array]:
-    """The outputs of all tokens, [T, …]."""
+async def _fed(session: Session, ids: Sequence[int], rows: int) -> list[Array]:
+    """Each output of all tokens: the layers' queries [T, heads, head_dim], logits [T, vocab]."""
     session.truncate(pos=0)
     parts = [await session.run(ids=[ids[at : at + rows]]) for at in range(0, len(ids), rows)]
-    return {
-        name: np.concatenate([p[name] if name == "logits" else p[name][0] for p in parts])
-        for name in parts[0]
-    }
+    *queries, logits = (list(a) for a in zip(*(p.values() for p in parts), strict=True))
+    return [*(np.concatenate([a[0] for a in layer]) for layer in queries), np.concatenate(logits)]
 
 
-async def _layer(session: Session, attend: Tensor, queries: Array) -> Layer:
-    """What an attention op weighs."""
-    keys = await _keys(session, buffer_of(attend.args[1]).name, len(queries))
-    scale, window = attend.kwargs["scale"], attend.kwargs["window"]
-    return Layer(queries, keys, queries.shape[-1] ** -0.5 if scale is None else scale, window)
-
-
-async def _keys(session: Session, name: str, count: int) -> Array:
-    """The first rows of a cache [1, context, kv_heads, head_dim], no more of it read back."""
-    state = session.state(name)
-    _, _, heads, width = state.held.spec.at({})
-    dtype = np.dtype(state.held.spec.dtype)
-    nbytes = count * heads * width * dtype.itemsize
-    data = await state.backend.read(state.held.buffer, nbytes)
-    return np.frombuffer(data, dtype).reshape(count, heads, width)
+async def _layer(session: Session, queries: Array, attend: Tensor) -> Layer:
+    """A layer by its attention op: its keys are the first rows of its cache."""
+    state = session.state(buffer_of(attend.args[1]).name)
+    _, _, kv_heads, width = state.held.spec.at({})
+    dtype, count = np.dtype(state.held.spec.dtype), len(queries)
+    # No more is read back than was written: a cache may hold thousands of rows.
+    data = await state.backend.read(state.held.buffer, count * kv_heads * width * dtype.itemsize)
+    keys = np.frombuffer(data, dtype).reshape(count, kv_heads, width)
+    scale = attend.kwargs["scale"]
+    return Layer(queries, keys, width**-0.5 if scale is None else scale, attend.kwargs["window"])
 
 
 def _softmax(scores: Array) -> Array:

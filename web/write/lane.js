@@ -1,38 +1,35 @@
-// The worker's side of writing: the embedded model, or one that a person picked.
+// The worker's side of writing: a language model, and jobs for it.
 
 import { asJson, Lane, plain, reporter } from "../lane.js";
-import { embedded } from "../model_files.js";
+import { Loading } from "./loading.js";
 
 export const source = "write/write.py";
 
-let cancelled = false; // opening a picked folder
-const located = (python, picked) =>
-  picked ? { name: picked.name, location: picked.files } : embedded(python);
-
-export const lane = (python) =>
-  new Lane(
+export function lane(python) {
+  const loading = new Loading(python);
+  return new Lane(
     "write",
-    async (files, progress) => {
-      const { name, location } = await located(python, files);
-      const { pyodide, device } = await python;
-      const model = await pyodide.pyimport("write").Writer.open(location, device, progress);
-      return { model, name };
+    async (place, report) => {
+      const tell = ({ stage, done, total }) => report(stage, done, total || 1);
+      const opened = await loading.open(place, tell);
+      if (opened.model) return opened;
+      if (!place?.kept) throw new Error(opened.refused ?? "given up");
+      // What was used last cannot be had any more: the embedded model can.
+      return { ...(await loading.open(null, tell)), more: { missed: { ...place, ...opened } } };
     },
     {
       aside: {
         // Beside whatever runs: the model that was there answers until the new one stands.
-        async open(model, { id, files }, lane) {
-          cancelled = false;
+        async open(_, { id, place }, lane) {
           const start = performance.now();
-          const { name, location } = await located(python, files);
-          const answer = plain(await model.swap(location, reporter({ id }), () => cancelled));
-          if (!answer.refused && !answer.cancelled) lane.ready(name, (performance.now() - start) / 1000);
+          const tell = (what) => postMessage({ type: "progress", id, ...what });
+          const { model, name, ...answer } = await loading.open(place, tell, true);
+          if (model) lane.stand(model, name, {}, (performance.now() - start) / 1000);
           return answer;
         },
-        async cancel() {
-          cancelled = true;
-          return null;
-        },
+        cancel: () => loading.cancel(),
+        retry: () => loading.retry(),
+        stopKeeping: () => loading.stopKeeping(),
       },
       async write(model, { id, prompt, options }, stale) {
         const emit = (text, tokens, read) => postMessage({ type: "progress", id, text, tokens, read });
@@ -40,3 +37,4 @@ export const lane = (python) =>
       },
     },
   );
+}

@@ -4,19 +4,27 @@
 import asyncio
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Self
+from typing import Any
 
 import tensortab as tt
-from tensortab.errors import DeviceError, DeviceLostError, TensortabError, UnsupportedError
+from tensortab.errors import (
+    DeviceError,
+    DeviceLostError,
+    SetupError,
+    TensortabError,
+    UnsupportedError,
+)
 from tensortab.text.chat import ChatTemplate
 from tensortab.text.generator import Generator
+from tensortab.weights import Watch, open_folder, watched
+from tensortab.weights.source import is_url
 
-Progress = Callable[[str, int, int], None]  # stage, done, total
+Progress = Callable[[str, int, int], None]  # a stage or a file, done, total
 Emit = Callable[[str, int, int], None]  # a piece of text; tokens by now, and of the prompt
 
 # Text goes to the page in pieces of so long: a GPU's thousand tokens a second as a message each
@@ -24,49 +32,59 @@ Emit = Callable[[str, int, int], None]  # a piece of text; tokens by now, and of
 SECONDS = 0.03
 
 
-class GivenUpError(Exception):
-    """The person gave up waiting."""
-
-
 @dataclass
 class Writer:
-    """A language model, which a person may change for another."""
+    """A language model, once there is one, which a person may change for another."""
 
-    model: Generator
-    speaks: bool  # it has a chat template
+    device: tt.Device
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # who uses the model
-
-    @classmethod
-    async def open(cls, location: Any, device: tt.Device, progress: Progress) -> Self:
-        """Load a model: a folder of Pyodide's file system, or the JS files of a picked one."""
-        return cls(*await _load(location, device, progress))
+    weights: asyncio.Lock = field(default_factory=asyncio.Lock)  # who reads its weights
+    loading: asyncio.Future[Any] | None = None
+    keeping: asyncio.Future[Any] | None = None
+    model: Any = None  # a Generator
+    speaks: bool = False  # it has a chat template
 
     async def swap(
-        self, location: Any, progress: Progress, cancelled: Callable[[], bool]
+        self, location: Any, progress: Progress, read: Progress, failed: Any
     ) -> dict[str, Any]:
-        """Load another model; the present one stays unless that succeeds."""
+        """Load another model; the present one stays unless that succeeds.
 
-        def report(stage: str, done: int, total: int) -> None:
-            if cancelled():
-                raise GivenUpError
-            progress(stage, done, total)
-
-        try:
-            model, speaks = await _load(location, self.model.device, report)
-        except GivenUpError:
-            return {"cancelled": True}
-        except DeviceLostError:
-            raise
-        except TensortabError as error:
-            return {"refused": str(error)}
-        async with self.turn:
-            self.model.destroy()
-            self.model, self.speaks = model, speaks
+        `location` is a folder of Pyodide's file system, a URL, the JS files of a picked folder, or
+        the handle of a kept one. `read` is called with a file, what was read of it and its size.
+        `failed`, if given, is called with what a download failed of, and promises another try.
+        """
+        # JavaScript's null is no None, but false.
+        watch = Watch(read, _asking(failed) if failed else None)
+        self.loading = asyncio.ensure_future(_load(location, self.device, progress, watch))
+        if answer := await _outcome(self.loading):
+            return answer
+        if isinstance(location, str) and not is_url(location):
+            shutil.rmtree(Path(location))  # its weights are on the device now
+        async with self.turn, self.weights:
+            if self.model:
+                self.model.destroy()
+            self.model, self.speaks = self.loading.result()
         return {}
+
+    async def keep(self, output: Any, progress: Progress) -> dict[str, Any]:
+        """Write the model to a JS folder; it may be used meanwhile."""
+        async with self.weights:
+            self.keeping = asyncio.ensure_future(tt.save(self.model, output, progress=progress))
+            return await _outcome(self.keeping)
+
+    def cancel(self) -> None:
+        """Give up loading."""
+        if self.loading:
+            self.loading.cancel()
+
+    def stop_keeping(self) -> None:
+        """Give up writing."""
+        if self.keeping:
+            self.keeping.cancel()
 
     def facts(self) -> dict[str, Any]:
         """What the page tells about the model and its device."""
-        info = self.model.device.info
+        info = self.device.info
         return {
             "bits": self.model.bits,
             "adapter": str(info),
@@ -127,11 +145,32 @@ class Writer:
         }
 
 
-async def _load(location: Any, device: tt.Device, progress: Progress) -> tuple[Generator, bool]:
+async def _outcome(work: asyncio.Future[Any]) -> dict[str, Any]:
+    """What to tell of work that did not succeed; a lost device is nobody's fault."""
+    try:
+        await work
+    except asyncio.CancelledError:
+        return {"cancelled": True}
+    except DeviceLostError:
+        raise
+    except TensortabError as error:
+        return {"refused": str(error)}
+    return {}
+
+
+def _asking(failed: Any) -> Callable[[SetupError], Awaitable[None]]:
+    async def ask(error: SetupError) -> None:
+        await failed(str(error))
+
+    return ask
+
+
+async def _load(
+    location: Any, device: tt.Device, progress: Progress, watch: Watch
+) -> tuple[Generator, bool]:
     """The model, and whether it has a chat template."""
-    model = await tt.load(location, device=device, progress=progress)
-    if isinstance(location, str):
-        shutil.rmtree(Path(location))  # its weights are on the device now
+    folder = watched(open_folder(location), watch)
+    model = await tt.load(folder, device=device, progress=progress)
     if not isinstance(model, Generator):
         model.destroy()
         raise UnsupportedError("this is a sentence model: it writes no text")

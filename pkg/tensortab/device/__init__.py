@@ -114,6 +114,9 @@ class Backend(Protocol):
     async def read(self, buffer: Buffer, nbytes: int, offset: int = 0) -> bytes:
         """The buffer's bytes once everything queued before has run."""
 
+    async def foreign(self, buffer: Buffer, nbytes: int, offset: int = 0) -> Bytes:
+        """The same, in a browser as a JS Uint8Array that never enters the Python heap."""
+
     def copy(self, source: Buffer | None, target: Buffer, nbytes: int) -> None:
         """Queue a copy of `nbytes`, rounded up to 4; of zeros without a source."""
 

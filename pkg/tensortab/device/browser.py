@@ -143,8 +143,11 @@ class BrowserBackend:
         self.js.write(self.gpu, buffer, offset, foreign)
 
     async def read(self, buffer: Buffer, nbytes: int, offset: int = 0) -> bytes:
-        data: bytes = (await self._guard(self.js.read(self.gpu, buffer, offset, nbytes))).to_bytes()
+        data: bytes = (await self.foreign(buffer, nbytes, offset)).to_bytes()
         return data
+
+    async def foreign(self, buffer: Buffer, nbytes: int, offset: int = 0) -> Bytes:
+        return await self._guard(self.js.read(self.gpu, buffer, offset, nbytes))
 
     def copy(self, source: Buffer | None, target: Buffer, nbytes: int) -> None:
         self.js.copy(self.gpu, source, target, round_up(nbytes, 4))

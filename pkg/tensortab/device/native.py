@@ -80,6 +80,9 @@ class NativeBackend:
         data = self.gpu.queue.read_buffer(buffer, offset, round_up(nbytes, 4))
         return bytes(data[:nbytes])
 
+    async def foreign(self, buffer: Buffer, nbytes: int, offset: int = 0) -> Bytes:
+        return await self.read(buffer, nbytes, offset)
+
     def copy(self, source: Buffer | None, target: Buffer, nbytes: int) -> None:
         if not nbytes:  # which wgpu-py refuses
             return

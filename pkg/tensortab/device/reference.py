@@ -37,6 +37,9 @@ class ReferenceBackend:
     async def read(self, buffer: Buffer, nbytes: int, offset: int = 0) -> bytes:
         return bytes(buffer[offset : offset + nbytes])
 
+    async def foreign(self, buffer: Buffer, nbytes: int, offset: int = 0) -> Bytes:
+        return await self.read(buffer, nbytes, offset)
+
     def copy(self, source: Buffer | None, target: Buffer, nbytes: int) -> None:
         target[:nbytes] = 0 if source is None else source[:nbytes]
 

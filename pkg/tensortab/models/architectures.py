@@ -46,7 +46,8 @@ ARCHITECTURES: Mapping[str, Encoder | Decoder] = {
     "Qwen3ForCausalLM": Decoder(qwen3.read, "Qwen3, dense sizes"),
     "SmolLM3ForCausalLM": Decoder(smollm3.read, "SmolLM3"),
 }
-_OWN = "tensortab"  # the quant_method of checkpoints that hold weights quantized here
+# The quantization_config of checkpoints that hold weights quantized here; packed.py has the rest.
+QUANTIZED_HERE = {"quant_method": "tensortab"}
 
 
 def find(config: Mapping[str, Any], location: str) -> Encoder | Decoder:
@@ -60,7 +61,7 @@ def find(config: Mapping[str, Any], location: str) -> Encoder | Decoder:
             f"{location}: architecture {name!r}; there are {', '.join(ARCHITECTURES)}"
         )
     quantized = config.get("quantization_config")
-    if quantized and quantized.get("quant_method") != _OWN:
+    if quantized and quantized.get("quant_method") != QUANTIZED_HERE["quant_method"]:
         raise UnsupportedError(
             f"{location}: quantization_config is {quantized!r}, expected none: take the checkpoint"
             " in float32, float16 or bfloat16, it is quantized as it loads"

@@ -32,8 +32,8 @@ from ..weights.safetensors import Entry
 from ..weights.source import forget, release
 from ..widener import Widener, widened
 from .checkpoint import Weight, Weights
+from .packed import STORED
 
-_STORED = {"float32": "F32", "float16": "F16", "uint8": "U8", "int8": "I8"}  # as safetensors says
 _FLOATS = ("F32", "F16", "BF16", "F64")
 
 
@@ -59,7 +59,7 @@ def check(weights: Weights, checkpoint: Checkpoint) -> None:
                 )
             found = checkpoint.entry(name)
             packed = name != whole.name
-            if found.shape != spec.shape or (packed and found.dtype != _STORED[spec.dtype]):
+            if found.shape != spec.shape or (packed and found.dtype != STORED[spec.dtype]):
                 raise FormatError(
                     f"{checkpoint.name}: {name!r} is {found.dtype}{list(found.shape)},"
                     f" expected {spec} (from the model's config)"

@@ -2,14 +2,16 @@
 
     Recipe(default=Format("q4gsw"), rules=(("attention", Format("q8gsw")), ("lm_head", FLOAT)))
 
-The first rule whose pattern (a regular expression, searched for) fits a weight's name decides.
+The first rule whose pattern (a regular expression, searched for) fits a weight's name decides;
+where none does, the format of that very name among `named`, which a quantized file's tensors are.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -70,11 +72,13 @@ class Recipe:
 
     default: Format
     rules: tuple[tuple[str, Format], ...] = ()
+    named: Mapping[str, Format] = field(default_factory=dict)
 
     def format(self, *names: str) -> Format:
         """The format of a weight; one that serves twice, as a tied head does, has two names."""
         fits = (f for pattern, f in self.rules if any(re.search(pattern, n) for n in names))
-        return next(fits, self.default)
+        known = (self.named[n] for n in names if n in self.named)
+        return next(chain(fits, known), self.default)
 
 
 def _named(name: str | None) -> Format:
@@ -99,7 +103,7 @@ def recipe(choice: Any, default: Recipe) -> Recipe:
             return Recipe(_named(choice))
         case Mapping():
             rules = tuple((pattern, _named(name)) for pattern, name in choice.items())
-            return Recipe(default.default, rules + default.rules)
+            return Recipe(default.default, rules + default.rules, default.named)
     raise UnsupportedError(
         f"quantize is {choice!r}, expected None, 'auto', a format's name, a mapping or a Recipe"
     )

@@ -14,6 +14,7 @@ import numpy as np
 from ..bars import Progress
 from ..dim import Sym
 from ..models import bert
+from ..models.checkpoint import Weights
 from ..models.sessions import open_sessions
 from ..op import Array
 from ..profile import Profile
@@ -32,12 +33,12 @@ class Embedder:
     """A sentence encoder on a device."""
 
     def __init__(
-        self, device: Device, tokenizer: Tokenizer, session: Session, bits: float, width: int
+        self, device: Device, tokenizer: Tokenizer, session: Session, weights: Weights, width: int
     ) -> None:
         self.device = device
         self.tokenizer = tokenizer
         self.session = session
-        self.bits = bits  # a weight, over the linear layers
+        self.weights = weights
         self.width = width  # of a vector
 
     @classmethod
@@ -56,7 +57,12 @@ class Embedder:
         length = Sym("length", min(LONGEST, config.positions), min=1)
         graph, weights = bert.build(config, recipe, batch=batch, length=length)
         (session,) = await open_sessions(device, [graph], weights, checkpoint, progress)
-        return cls(device, tokenizer, session, weights.bits, config.hidden)
+        return cls(device, tokenizer, session, weights, config.hidden)
+
+    @property
+    def bits(self) -> float:
+        """Bits a weight, over the linear layers."""
+        return self.weights.bits
 
     async def embed(self, texts: Sequence[str], *, progress: Progress | None = None) -> Array:
         """Unit vectors, float32 [len(texts), width]; a text is cut after 256 tokens."""

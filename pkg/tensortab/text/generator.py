@@ -28,6 +28,7 @@ from ..bars import Progress
 from ..dim import Sym
 from ..errors import ShapeError
 from ..models import decoder
+from ..models.checkpoint import Weights
 from ..models.sessions import open_sessions
 from ..op import Array
 from ..profile import Profile
@@ -66,7 +67,7 @@ class Generator:
     prompt: Session
     decode: Session
     scorer: Scorer
-    bits: float  # a weight, over the quantized matrices
+    weights: Weights
     eos: frozenset[int]
     defaults: Mapping[str, Any] = field(default_factory=dict)  # of Sampling
     held: list[int] = field(default_factory=list)  # tokens whose keys and values the caches hold
@@ -98,7 +99,7 @@ class Generator:
         single, _ = decoder.build(config, recipe, most=most)
         prompt, decode = await open_sessions(device, [graph, single], weights, checkpoint, progress)
         scorer = Scorer(device, config, recipe, prompt, chunk, most)
-        return cls(device, tokenizer, config, prompt, decode, scorer, weights.bits, eos, defaults)
+        return cls(device, tokenizer, config, prompt, decode, scorer, weights, eos, defaults)
 
     async def generate(
         self,
@@ -216,6 +217,11 @@ class Generator:
         self.scorer.destroy()
         self.decode.destroy()
         self.prompt.destroy()
+
+    @property
+    def bits(self) -> float:
+        """Bits a weight, over the quantized matrices."""
+        return self.weights.bits
 
     @property
     def _burst(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 from ..bars import Progress, told
 from ..errors import SetupError
 from ..models import architectures
+from ..models.packed import packed_recipe
 from ..quant.recipe import recipe
 from ..runtime import Device
 from ..weights import Folder, open_checkpoint, open_folder
@@ -31,8 +32,9 @@ async def load(
     shards with an index.
 
     An `Embedder` for an encoder, a `Generator` for a language model. `quantize` is "auto" (the
-    architecture's own choice), None (float weights), a format's name, a mapping of name patterns
-    to formats ({"attention": "q8gsw"}) or a `Recipe`. `context` is how many tokens a language
+    formats of a folder that `save` wrote; of others the architecture's own choice), None (float
+    weights), a format's name, a mapping of name patterns to formats ({"attention": "q8gsw"}) or a
+    `Recipe`. `context` is how many tokens a language
     model's caches hold. `progress` is called with a stage, what is done and the total: "weights"
     in bytes, "tensors" in tensors; True shows a bar (bars.py), None does so in a notebook.
 
@@ -46,15 +48,16 @@ async def load(
     architecture = architectures.find(config, folder.name)
     if isinstance(architecture, architectures.Encoder):
         encoder = architecture.read(config)
-        chosen = recipe(quantize, architecture.recipe(encoder))
+        own = architecture.recipe(encoder)
     else:
         sizes = architecture.read(config, context)
-        chosen = recipe(quantize, architecture.recipe)
+        own = architecture.recipe
     generation = {"eos_token_id": config.get("eos_token_id")}
     if await folder.has("generation_config.json"):
         generation |= await folder.json("generation_config.json")
     tokenizer = await Tokenizer.open(folder)
     checkpoint = await open_checkpoint(folder)
+    chosen = recipe(quantize, packed_recipe(checkpoint) or own)
     opened = device or await Device.open()
     try:
         with told(progress) as tell:

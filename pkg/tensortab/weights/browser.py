@@ -32,6 +32,7 @@ from .source import (
     is_url,
     unreadable,
 )
+from .unreachable import why
 
 
 def open_source(address: Any, name: str = "<bytes>") -> Source:
@@ -232,7 +233,39 @@ class FetchSource:
         try:
             return await promise
         except JsException as error:
-            raise SetupError(f"{self.name}: {error}") from error
+            raise SetupError(f"{self.name}: {error} ({await why(self.name)})") from error
+
+
+@dataclass(frozen=True)
+class JsOutput:
+    """A folder that the page's own JavaScript writes; see output.py."""
+
+    folder: Any
+
+    async def create(self, name: str, nbytes: int) -> None:
+        """Begin a file."""
+        await self._done(name, self.folder.create(name, nbytes))
+
+    async def write(self, name: str, at: int, data: Any) -> None:
+        """Hand over bytes, which nobody here looks at again."""
+        foreign = data if isinstance(data, JsProxy) else to_js(memoryview(data).cast("B"))
+        await self._done(name, self.folder.write(name, at, foreign))
+
+    async def commit(self) -> None:
+        """Have it kept."""
+        await self._done("the folder", self.folder.commit())
+
+    async def discard(self) -> None:
+        """Have it forgotten."""
+        await self._done("the folder", self.folder.discard())
+
+    async def _done(self, name: str, promise: Any) -> None:
+        try:
+            await promise
+        except JsException as error:
+            full = error.name == "QuotaExceededError"
+            why = "the browser has no room left for this site: " if full else ""
+            raise SetupError(f"{name} cannot be written: {why}{error.message}") from error
 
 
 def _object(**fields: Any) -> Any:

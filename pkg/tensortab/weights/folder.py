@@ -94,6 +94,11 @@ def open_folder(location: Any) -> Folder:
     )
 
 
+def hub_address() -> str:
+    """Where hub ids are looked for, without a slash at its end."""
+    return os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
+
+
 def of_files(name: str, files: Mapping[str, Any]) -> Folder:
     """A folder of files at hand: bytes, Sources, or in a page JS Files."""
 
@@ -112,7 +117,7 @@ def _of_path(location: str | os.PathLike[str]) -> Folder:
         if path.exists():
             raise SetupError(f"{text}: this is a file, expected the folder of a checkpoint")
         if isinstance(location, str) and _HUB_ID.fullmatch(location):
-            hub = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
+            hub = hub_address()
             return _of_url(
                 f"{location} (no folder here, so {hub})", f"{hub}/{location}/resolve/main"
             )

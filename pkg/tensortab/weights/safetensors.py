@@ -7,6 +7,8 @@
 Offsets count from the first byte after the header. A tensor is read by its byte range when it is
 asked for, never the file. Source: the format's description in huggingface/safetensors' README.
 
+`layout` is the way back: the header, and so every tensor's place, of a file that is to be written.
+
 Errors, all of them before anything of the size they speak of is allocated: FormatError for a header
 over 100 MB, one that is not JSON of this form or names a tensor twice, a truncated file, ranges
 that overlap, leave a gap or end elsewhere than the file, and a range that is not shape × dtype
@@ -127,6 +129,31 @@ async def read_header(source: Source) -> dict[str, Entry]:
     return entries
 
 
+def layout(tensors: Mapping[str, tuple[str, tuple[int, ...]]]) -> tuple[bytes, dict[str, Entry]]:
+    """The first bytes of a file of these dtypes and shapes, and where each tensor lies after them.
+
+    Those of wide elements come first, so that each begins at a multiple of its own.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    place = 0
+    for name, (dtype, shape) in sorted(tensors.items(), key=lambda item: -_width(item[1][0])):
+        end = place + math.prod(shape) * _width(dtype)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": (place, end)}
+        place = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    data = 8 + len(text)
+    entries = {
+        name: Entry(dtype, shape, *(data + at for at in header[name]["data_offsets"]))
+        for name, (dtype, shape) in tensors.items()
+    }
+    return len(text).to_bytes(8, "little") + text, entries
+
+
+def _width(dtype: str) -> int:
+    return np.dtype(DTYPES[dtype]).itemsize
+
+
 def _parse(name: str, raw: bytes) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         table: dict[str, Any] = {}
@@ -169,7 +196,7 @@ def _entry(where: str, value: Any, data: int, size: int) -> Entry:
             f" negative"
         )
     # Zeros left out: numpy refuses an empty array, too, whose other dimensions are endless.
-    if math.prod(n for n in shape if n) * np.dtype(DTYPES[dtype]).itemsize >= _LARGEST:
+    if math.prod(n for n in shape if n) * _width(dtype) >= _LARGEST:
         raise FormatError(f"{where} has the shape {shape}, expected less than 2**53 bytes")
     if not _are_sizes(offsets) or len(offsets) != 2:
         raise FormatError(f"{where} has data_offsets {_short(offsets)}, expected [start, end]")
@@ -179,7 +206,7 @@ def _entry(where: str, value: Any, data: int, size: int) -> Entry:
             f"{where} lies at {start} to {end}, expected a range within the {size - data} bytes"
             f" after the header"
         )
-    nbytes = math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
+    nbytes = math.prod(shape) * _width(dtype)
     if end - start != nbytes:
         raise FormatError(
             f"{where} has {end - start} bytes at {start} to {end}, expected {nbytes} for"

@@ -29,6 +29,10 @@ Address: TypeAlias = str | os.PathLike[str] | Bytes
 IN_BROWSER = sys.platform == "emscripten"
 WHOLE = 256 << 20  # bytes of a file kept where a server knows no ranges
 _ABSENT = (403, 404, 410)  # 403: stores that do not list their keys say it of absent ones
+_SIGN_IN = (
+    " (it wants a sign-in, and this package has none: on a hub the model is gated or private, or"
+    " there is none of that name)"
+)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
@@ -108,7 +112,8 @@ def check_status(name: str, status: int) -> None:
     """Refuse an answer that is no part of the file."""
     if status != 206:
         kind = NotFoundError if status in _ABSENT else SetupError
-        raise kind(f"{name}: the server answered {status}, expected 206 or 200")
+        hint = _SIGN_IN if status == 401 else ""
+        raise kind(f"{name}: the server answered {status}, expected 206 or 200{hint}")
 
 
 def check_whole(name: str, length: str | None) -> None:

@@ -1,11 +1,21 @@
-# The language model that is loaded in the other view. What does it expect, how surprised is it?
-text = "def add(a, b):\n    return a + "
-ids = model.tokenizer.encode(text)
-logits = await model.logits(ids)
+# The Python that builds the language model's graph, over the weights that are loaded.
+# Change what a layer does, and look at what the model then expects.
+from dataclasses import replace
 
-shares = np.exp(logits[-1] - logits[-1].max())
-shares /= shares.sum()
-for token in shares.argsort()[::-1][:8]:
-    print(f"{shares[token]:6.1%}  {model.tokenizer.decode([int(token)])!r}")
+from tensortab.models import decoder
 
-print("perplexity of this file's first line:", await model.perplexity("# The language model that is"))
+assert model, "load the language model first, with the button above"
+print(model.config, "\n")
+
+config = replace(model.config, activation="silu")  # try "gelu_tanh", or scale=0.5
+graph, weights = decoder.build(
+    config, model.scorer.recipe, rows=tt.Sym("rows", max=32), scores=True
+)
+show(graph)
+
+session = await device.compile(graph, share=model.prompt)  # its weights, not copies
+ids = model.tokenizer.encode("def fibonacci(n):\n    if n < 2:\n        return")
+session.truncate(pos=0)
+logits = (await session.run(ids=[ids]))["logits"][-1]
+for token in np.argsort(-logits)[:5]:
+    print(f"{logits[token]:7.2f}  {model.tokenizer.decode([token])!r}")
