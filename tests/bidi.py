@@ -82,7 +82,7 @@ class FirefoxPage:
         found = f"document.querySelector({json.dumps(selector)})"
         asked = f"Boolean({found}?.textContent.includes({json.dumps(text)}))"
         async with asyncio.timeout(PATIENCE):
-            while not (await self.evaluate(asked))["value"]:
+            while not (await self.evaluate(asked))["value"]:  # noqa: ASYNC110  # another process's
                 await asyncio.sleep(0.2)
 
     async def fill(self, selector: str, text: str) -> None:

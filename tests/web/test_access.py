@@ -40,7 +40,7 @@ def test_the_first_tab_skips_to_the_content(ready: Visit) -> None:
     ready.expect("main").to_be_focused()
     ready.expect("#search").to_be_visible()
     ready.do(ready.page.keyboard.press("Tab"))
-    ready.expect("#lines").to_be_focused()
+    ready.expect("#documents .name >> nth=0").to_be_focused()
 
 
 def test_what_has_the_focus_is_seen(ready: Visit) -> None:

@@ -1,4 +1,4 @@
-"""The texts that are searched: opened, dropped, pasted, typed, read; and a document of 10,000 lines."""
+"""The texts that are searched: opened, dropped, pasted, typed, read; also one of 10,000 lines."""
 
 from pathlib import Path
 
@@ -127,7 +127,9 @@ def test_10000_lines_never_stall_the_page(searching: Visit) -> None:
     searching.do(searching.page.click("#stop"))
     searching.expect("#summary").to_contain_text("Stopped: ")
     ranked, left = (
-        int(word.replace(",", "")) for word in searching.text("#summary").split() if word[0].isdigit()
+        int(word.replace(",", ""))
+        for word in searching.text("#summary").split()
+        if word[0].isdigit()
     )
     assert ranked + left == 5001
     assert ranked >= 4

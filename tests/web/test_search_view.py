@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from axe import serious
 from searches import LINES, ask, found, only, open_texts, rank, remove_all
 from tensortab import chrome as chromium
 from visit import Visit
@@ -169,7 +170,9 @@ def test_keyboard_reaches_everything(searching: Visit) -> None:
     reached = []
     for _ in range(8):
         searching.do(searching.page.keyboard.press("Tab"))
-        reached.append(searching.do(searching.page.locator(":focus").evaluate("e => e.id || e.type")))
+        reached.append(
+            searching.do(searching.page.locator(":focus").evaluate("e => e.id || e.type"))
+        )
     expected = ["button", "open", "type-text", "examples", "edit-text", "reader", "query", "submit"]
     assert reached == expected
 
@@ -179,11 +182,17 @@ def test_keyboard_reaches_everything(searching: Visit) -> None:
 def test_looks(searching: Visit, width: int, scheme: str, tmp_path: Path) -> None:
     searching.do(searching.page.set_viewport_size({"width": width, "height": 800}))
     searching.do(searching.page.emulate_media(color_scheme=scheme))
-    only(searching, lines_txt="\n".join([*LINES, "unbreakable" * 60]), **{"long" * 40 + "_md": NOTES})
+    only(
+        searching, lines_txt="\n".join([*LINES, "unbreakable" * 60]), **{"long" * 40 + "_md": NOTES}
+    )
     rank(searching, "bread")
     widest = searching.do(searching.page.evaluate("document.documentElement.scrollWidth"))
     assert widest == width, "the page scrolls sideways"
-    ground = searching.do(searching.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    searching.do(searching.page.click("#ranking .place >> nth=0"))
+    assert serious(searching) == []
+    ground = searching.do(
+        searching.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    )
     assert (int(ground[4:].split(",")[0]) < 128) == (scheme == "dark")
     shot = tmp_path / f"search-{width}-{scheme}.png"
     searching.do(searching.page.screenshot(path=shot, full_page=True))

@@ -1,5 +1,5 @@
 # ruff: noqa: INP001  # a file the page fetches, not part of a package
-"""What the page's worker runs in Python to search: a sentence model, its vectors, its word pieces."""
+"""What the page's worker runs in Python to search: a sentence model."""
 
 import json
 from collections.abc import Callable
