@@ -119,7 +119,7 @@ fn f(v: f32, w: f32) -> f32 {
 }
 
 // v % w, which naga leaves to drivers, and theirs is undefined for negative numbers.
-fn rest(v: i32, w: i32) -> i32 { return select(v - v / w * w, 0, w == 0); }
+fn whole_rest(v: i32, w: i32) -> i32 { return select(v - v / w * w, 0, w == 0); }
 
 fn g(v: i32, w: i32) -> i32 {
   switch OP {
@@ -128,9 +128,9 @@ fn g(v: i32, w: i32) -> i32 {
     case 2u: { return v - w; }
     case 10u: { return min(v, w); }
     case 11u: { return max(v, w); }
-    case 13u: { return v / w - i32(rest(v, w) != 0 && ((v < 0) != (w < 0))); }
+    case 13u: { return v / w - i32(whole_rest(v, w) != 0 && ((v < 0) != (w < 0))); }
     case 14u: { return v / w; }
-    case 15u: { return rest(v, w) + select(0, w, rest(v, w) != 0 && ((v < 0) != (w < 0))); }
+    case 15u: { return whole_rest(v, w) + select(0, w, whole_rest(v, w) != 0 && ((v < 0) != (w < 0))); }
     case 20u: { return i32(v == w); }
     case 21u: { return i32(v != w); }
     case 22u: { return i32(v < w); }
