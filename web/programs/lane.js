@@ -17,7 +17,7 @@ export function lane(python) {
       async see(model, { key, file }) {
         const start = performance.now();
         const answer = plain(await model.load(key, file));
-        if (!answer.refused) made.ready(file.name, (performance.now() - start) / 1000);
+        if (!answer.refused) made.stand(model, file.name, {}, (performance.now() - start) / 1000);
         return answer;
       },
       // data: the bytes of each input's file or image, none where it has no such
