@@ -1,12 +1,13 @@
 """What the kernels of a decode step take on the GPU, in a browser tab.
 
-    tensortab run bench/kernels.py [sweep] > bench/results/kernels-….json
+    tensortab run bench/kernels.py [sweep | prefill] > bench/results/kernels-….json
 
 Each case is a graph of many dispatches of one kind in one pass, each waiting for the one before it,
 with one timestamp at either end; matrices differ, 128 MB of them or more, so that none is in a
 cache. JSON of microseconds a dispatch (the least median of a burst of passes), and of GB a second
 of weights and scales. `sweep` tries the `vector` kernel's ways to share a matrix out: what
-`_blocks` in ops/linear_qgsw.py was chosen by.
+`_blocks` in ops/linear_qgsw.py was chosen by. `prefill` times products of many rows instead, in
+TFLOP/s, by the strategies `gemm` and, with TENSORTAB_ADAPTER=gpu-f16, `matrix`.
 """
 
 import datetime as dt
@@ -31,6 +32,8 @@ MATRICES = [
     ("head", 2048, 128256, True, None, False),
 ]
 PLAIN = [("plain", k, n, False, None, False) for _, k, n, *_ in MATRICES]
+PREFILL = [(512, 2048, 2048), (512, 2048, 8192), (512, 8192, 2048), (512, 4096, 14336),
+           (2048, 2048, 8192)]  # M, K, N  # fmt: skip
 ENOUGH = 128 << 20  # bytes of matrices, twice an H200's cache
 PASSES = 20  # in one submission: a GPU that idles between passes lowers its clock
 SECONDS = 0.2  # and it takes a while to raise it
@@ -67,12 +70,14 @@ def nbytes(k: int, n: int) -> int:
     return k * n // 2 + k // 32 * n * 2
 
 
-def linears(k: int, n: int, *, norm: bool, act: str | None, add: bool) -> Callable[..., int]:
+def linears(
+    k: int, n: int, *, norm: bool = False, act: str | None = None, add: bool = False, rows: int = 1
+) -> Callable[..., int]:
     """Enough products with matrices of [n, k], the last one's result an output."""
-    count = max(4, min(64, ENOUGH // nbytes(k, n)))
+    count = max(4, min(64, ENOUGH // nbytes(k, n))) if rows == 1 else 8
 
     def build(g: tt.Graph) -> int:
-        x = g.constant(f"x{k}", tt.op.Spec((1, k)))
+        x = g.constant(f"{rows}×{k}", tt.op.Spec((rows, k)))
         options = {"act": act, "strategy": STRATEGY[0]}
         if norm:
             options["norm"] = g.constant(f"norm{k}", tt.op.Spec((k,)))
@@ -98,6 +103,18 @@ async def matrices(device: tt.Device, cases: list[tuple], share: tt.Session | No
         _, us = await time_chain(device, linears(k, n, norm=norm, act=act, add=add), share)
         row = {"case": name, "K": k, "N": n, "us": round(us, 2)}
         rows.append(row | {"GB/s": round(nbytes(k, n) / us / 1e3)})
+    return rows
+
+
+async def prefill(device: tt.Device, share: tt.Session) -> list[dict]:
+    rows = []
+    for strategy in ("gemm", "matrix") if device.info.matrices else ("gemm",):
+        STRATEGY[0] = strategy
+        for m, k, n in PREFILL:
+            _, us = await time_chain(device, linears(k, n, rows=m), share)
+            row = {"strategy": strategy, "M": m, "K": k, "N": n, "us": round(us, 1)}
+            rows.append(row | {"TFLOP/s": round(2e-6 * m * k * n / us, 1)})
+            print(rows[-1], file=sys.stderr)
     return rows
 
 
@@ -157,11 +174,16 @@ async def main(what: str = "") -> None:
     device = await tt.Device.open("browser")
     share, _ = await time_chain(device, lambda g: g.output("y", tt.ops.add(
         g.constant("one", np.ones(4, np.float32)), 1.0)) or 1)  # fmt: skip
-    await matrices(device, MATRICES, share)  # fills them, and wakes the GPU
     result = {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "browser": navigator.userAgent,
         "device": str(device.info),
+    }
+    if what == "prefill":
+        print(json.dumps(result | {"prefill": await prefill(device, share)}, indent=2))
+        return
+    await matrices(device, MATRICES, share)  # fills them, and wakes the GPU
+    result |= {
         "matrices": await matrices(device, MATRICES, share),
         "others_us": {
             name: round((await time_chain(device, build))[1], 2) for name, build in others().items()
