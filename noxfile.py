@@ -114,7 +114,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def firefox(session: nox.Session) -> None:
-    """One op of each kind and the model, in Firefox: naga and shader-f16."""
+    """One op of each kind, the model and the page, in Firefox: naga and shader-f16."""
     # In the environment of the other tests, since torch is a gigabyte.
     nox_again = (sys.executable, "-m", "nox", "-f", __file__)
     session.run(*nox_again, "-s", "tests", "--install-only", external=True)

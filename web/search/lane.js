@@ -88,6 +88,7 @@ async function rank(model, { id, query, documents, known }, stale) {
     hits: hits.slice(0, BEST),
     counts,
     missing,
+    keeping: vectors.keeping,
     passages: there.reduce((sum, entry) => sum + entry.places.length, 0),
     embedded: fresh.length - missing,
     remembered: texts.length - fresh.length,

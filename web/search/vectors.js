@@ -32,6 +32,11 @@ export class Vectors {
     return new Vectors(model, await open(), most);
   }
 
+  // Whether what is added is kept for the next visit.
+  get keeping() {
+    return this.#database !== null;
+  }
+
   // Does with the store what can be done; a store that fails is given up.
   async #using(mode, work) {
     if (!this.#database) return undefined;

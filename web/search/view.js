@@ -22,10 +22,10 @@ function stageOf({ stage, done, total, pace, left }) {
 function summaryOf({ passages, missing, embedded, remembered, seconds: took }) {
   if (missing)
     return `Stopped: ${count(passages, "passage")} ranked, ${number(missing)} not embedded yet.`;
-  return (
-    `${count(passages, "passage")} ranked. Query ${seconds(took.query)}; ` +
-    `${number(embedded)} embedded in ${seconds(took.passages)}, ${number(remembered)} remembered.`
-  );
+  const vectors = embedded
+    ? `${number(embedded)} embedded in ${seconds(took.passages)}, ${number(remembered)} remembered`
+    : `all ${number(remembered)} remembered`;
+  return `${count(passages, "passage")} ranked. Query ${seconds(took.query)}; ${vectors}.`;
 }
 
 export function search(section, engine) {
@@ -68,12 +68,12 @@ export function search(section, engine) {
     element("work-stage").textContent = stageOf(how);
   }
 
-  async function tellIndex() {
+  async function tellIndex(keeping = true) {
     const n = await keptCount();
     forget.hidden = !n;
     told.textContent =
-      n === null
-        ? "This browser keeps nothing for this page: at the next visit all is embedded anew."
+      n === null || !keeping
+        ? "This browser has no room for this page's texts: at the next visit they are embedded anew."
         : n
           ? `Kept in this browser: ${count(n, "vector")}, ${number((n * BYTES) / 1e6, 1)} MB.`
           : "What is embedded is kept in this browser for the next visit.";
@@ -108,7 +108,7 @@ export function search(section, engine) {
     results.show(answer.hits);
     back.hidden = true;
     summary.textContent = summaryOf(answer);
-    tellIndex();
+    tellIndex(answer.keeping);
   }
 
   async function stop() {
