@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -183,8 +184,15 @@ def test_a_missing_mount_is_named(tmp_path):
 
 
 @pytest.mark.usefixtures("chrome")
-def test_ctrl_c_leaves_no_process_behind(tmp_path):
-    script = tmp_path / "wait.py"
+@pytest.fixture
+def short_path():
+    """An empty folder whose path is short: Chromium's sockets lie in TMPDIR, and hold 108 bytes."""
+    with tempfile.TemporaryDirectory(prefix="tt-") as folder:
+        yield Path(folder)
+
+
+def test_ctrl_c_leaves_no_process_behind(short_path):
+    script = short_path / "wait.py"
     script.write_text("import asyncio\nprint('here')\nawait asyncio.sleep(99)\n")
     process = subprocess.Popen(
         command("run", script),
@@ -192,7 +200,7 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(short_path)},
     )
     with process:
         assert process.stdout.readline() == "here\n"
@@ -201,7 +209,7 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path):
         assert "Traceback" not in process.stderr.read()
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
-    assert [path.name for path in tmp_path.iterdir()] == ["wait.py"]
+    assert [path.name for path in short_path.iterdir()] == ["wait.py"]
 
 
 WAITING = """
