@@ -183,7 +183,6 @@ def test_a_missing_mount_is_named(tmp_path):
     assert "Error: --mount /no/such: there is no such file or folder\n" in result.stderr
 
 
-@pytest.mark.usefixtures("chrome")
 @pytest.fixture
 def short_path():
     """An empty folder whose path is short: Chromium's sockets lie in TMPDIR, and hold 108 bytes."""
@@ -191,6 +190,7 @@ def short_path():
         yield Path(folder)
 
 
+@pytest.mark.usefixtures("chrome")
 def test_ctrl_c_leaves_no_process_behind(short_path):
     script = short_path / "wait.py"
     script.write_text("import asyncio\nprint('here')\nawait asyncio.sleep(99)\n")
