@@ -1,5 +1,6 @@
 """Attention and next tokens as the page shows them, against transformers on a tiny model."""
 
+import asyncio
 import importlib
 import sys
 from pathlib import Path
@@ -19,14 +20,18 @@ from tensortab import assets
 TEXT = "def add(a, b):\n    return a + b  # naïve"
 
 
-@pytest.fixture(scope="module")
-def reading() -> ModuleType:
+def fetched(name: str) -> ModuleType:
     """A file that the page fetches, imported as its worker does."""
     sys.path.insert(0, str(assets.WEB / "inside"))
     try:
-        return importlib.import_module("reading")
+        return importlib.import_module(name)
     finally:
         sys.path.pop(0)
+
+
+@pytest.fixture(scope="module")
+def reading() -> ModuleType:
+    return fetched("reading")
 
 
 @pytest.mark.parametrize("window", [None, 4])
@@ -72,3 +77,11 @@ def test_a_long_text_is_cut_and_an_empty_one_refused(
     found, whole = tiny_llama.drive(native, folder, work)
     assert len(found.tokens) == reading.LONGEST
     assert found.left == whole - reading.LONGEST
+
+
+def test_a_device_without_a_clock_says_so() -> None:
+    async def work() -> dict[str, Any]:
+        device = await tt.Device.open("reference")
+        return await fetched("inside").Inside(device).profile(None, 0)
+
+    assert "has no clock" in asyncio.run(work())["refused"]

@@ -136,6 +136,7 @@ async def _profile(subject: Any, number: int) -> Profile:
 def _planned(session: Session) -> dict[str, Any]:
     """A compiled graph: pictures of it and of its plan, its dispatches, its kernels' source."""
     made = session.plan
+    number = {kernel: i for i, kernel in enumerate(made.kernels)}
     return {
         "graph": display.graph_svg(session.graph),
         "plan": display.plan_svg(made),
@@ -144,7 +145,7 @@ def _planned(session: Session) -> dict[str, Any]:
             {
                 "op": step.op,
                 "kernel": step.kernel.name,
-                "number": made.kernels.index(step.kernel),
+                "number": number[step.kernel],
                 "grid": " × ".join(map(str, step.grid)),
                 "buffers": ", ".join(_named(made, slot) for slot in step.slots),
             }

@@ -43,6 +43,7 @@ export function inside(section, engine) {
   async function look() {
     const mine = view.value;
     const { facts } = engine.models[mine];
+    if (seen !== facts) element("attention").hidden = true; // another model read it
     seen = facts;
     times.replaceChildren();
     reading.hidden = mine !== "write" || !facts;
@@ -63,9 +64,11 @@ export function inside(section, engine) {
   }
 
   async function profile() {
+    const mine = [view.value, part];
     time.ariaBusy = "true";
     const answer = await ask({ type: "profile", view: view.value, part });
     time.ariaBusy = "false";
+    if (mine[0] !== view.value || mine[1] !== part) return; // another one was chosen meanwhile
     say(answer?.refused ?? (answer ? "" : STOPPED));
     if (answer && !answer.refused && !answer.missing) times.replaceChildren(timesNode(answer));
   }
