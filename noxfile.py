@@ -3,6 +3,7 @@
     python3 noxfile.py                 all checks: lint, types, tests, firefox
     python3 noxfile.py -s demo         set up what is missing and serve the demo page
     python3 noxfile.py -s catalogue    make and run all of ExecuTorch's operator tests
+    python3 noxfile.py -s lite         run the notebooks in JupyterLite; -- serve: serve them
     python3 noxfile.py -s tests -- -k permute
 
 Without nox this file makes an environment with it under .nox/ and starts itself there; who has nox
@@ -104,7 +105,8 @@ def tests(session: nox.Session) -> None:
     """Everything on this machine's driver and in Chrome."""
     session.install("-e", ".[native]", *TEST_TOOLS)
     session.run("tensortab", "setup", "--native")
-    session.run("python", "-m", "pytest", "-m", "not firefox", *session.posargs)
+    elsewhere = "not firefox and not lite and not gpu"  # sessions of their own
+    session.run("python", "-m", "pytest", "-m", elsewhere, *session.posargs)
 
 
 @nox.session(venv_backend="none")
@@ -117,6 +119,15 @@ def firefox(session: nox.Session) -> None:
     session.run(programs / "tensortab", "setup", "--firefox", external=True)
     pytest = (programs / "python", "-m", "pytest")
     session.run(*pytest, "-m", "firefox", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none")
+def gpu(session: nox.Session) -> None:
+    """What needs a GPU's matrix units, in Chrome on this machine's GPU."""
+    nox_again = (sys.executable, "-m", "nox", "-f", __file__)
+    session.run(*nox_again, "-s", "tests", "--install-only", external=True)
+    pytest = (ROOT / ".nox" / "tests" / "bin" / "python", "-m", "pytest", "-m", "gpu")
+    session.run(*pytest, *session.posargs, env={"TENSORTAB_ADAPTER": "gpu-f16"}, external=True)
 
 
 @nox.session(venv_backend="none")
@@ -141,6 +152,19 @@ def catalogue(session: nox.Session) -> None:
     whole = {"TENSORTAB_CATALOGUE": str(folder)}
     files = ("tests/pte/test_catalogue.py", "tests/pte/test_refused.py")
     session.run("python", "-m", "pytest", "-m", "not firefox", *files, *session.posargs, env=whole)
+
+
+@nox.session
+def lite(session: nox.Session) -> None:
+    """The notebooks in JupyterLite: run each in Chrome; `-- serve` serves them, `-- OUT` writes."""
+    session.install("-e", ".", "-r", "lite/requirements.txt", PYTEST)
+    build = ("python", "lite/build_site.py")
+    if session.posargs[:1] == ["serve"]:
+        session.run(*build, "dist/lite", "--serve", *session.posargs[1:])
+    elif session.posargs:
+        session.run(*build, *session.posargs)
+    else:
+        session.run("python", "-m", "pytest", "-m", "lite", "tests/lite")
 
 
 @nox.session

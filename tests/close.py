@@ -27,6 +27,11 @@ def assert_close(got: np.ndarray, want: np.ndarray, *, atol: float, rtol: float)
         )
 
 
+def leaf(shape: tuple[int, ...], dtype: str = "float32") -> tt.Tensor:
+    """A tensor for ops to look at, in no graph."""
+    return tt.Tensor(tt.Spec(shape, dtype), "t", "input")
+
+
 def graph_of(
     build: Callable[..., tt.Tensor], arrays: Arrays, shapes: Shapes | None = None
 ) -> tt.Graph:

@@ -5,16 +5,22 @@ import pytest
 
 import harness
 
+MARKED = {"firefox": {"firefox"}, "gpu": {"matrices"}, "lite": {"lite", "lite_served"}}
+
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"  # transformers makes its checkpoints on the spot
     config.addinivalue_line("markers", "firefox: runs in Firefox (added to whatever uses it)")
+    config.addinivalue_line("markers", "gpu: needs a GPU's matrix units (added likewise)")
+    config.addinivalue_line("markers", "lite: runs in JupyterLite (added likewise)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "firefox" in getattr(item, "fixturenames", ()):
-            item.add_marker("firefox")
+        used = {*getattr(item, "fixturenames", ())}
+        for marker, fixtures in MARKED.items():
+            if used & fixtures:
+                item.add_marker(marker)
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +44,13 @@ def chrome(loop: harness.Loop) -> Iterator[harness.Device]:
 @pytest.fixture(scope="session")
 def firefox(loop: harness.Loop) -> Iterator[harness.Device]:
     yield from opened(loop, "firefox")
+
+
+@pytest.fixture(scope="session")
+def matrices(chrome: harness.Tab) -> harness.Tab:
+    """Chrome where it multiplies matrices: on a GPU, with TENSORTAB_ADAPTER=gpu-f16."""
+    assert chrome.info.matrices, f"{chrome.info} has no subgroup matrices"
+    return chrome
 
 
 @pytest.fixture(scope="session", params=["native", "chrome"])

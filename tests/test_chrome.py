@@ -63,10 +63,12 @@ def test_others_are_told_the_command(monkeypatch):
 def test_the_adapter_can_be_chosen(monkeypatch):
     monkeypatch.setenv("TENSORTAB_ADAPTER", "gpu")
     assert "--use-angle=vulkan" in chrome.flags()
+    monkeypatch.setenv("TENSORTAB_ADAPTER", "gpu-f16")
+    assert chrome.flags()[-1].endswith("allow_unsafe_apis,vulkan_enable_f16_on_nvidia")
     monkeypatch.setenv("TENSORTAB_ADAPTER", "swiftshader")
     assert "--use-webgpu-adapter=swiftshader" in chrome.flags()
     monkeypatch.setenv("TENSORTAB_ADAPTER", "voodoo")
-    with pytest.raises(SetupError, match="'voodoo', expected 'swiftshader' or 'gpu'"):
+    with pytest.raises(SetupError, match="'voodoo', expected one of swiftshader, gpu, gpu-f16"):
         chrome.flags()
 
 

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tensortab import __version__, assets, chrome, parts, server, vendor, wheel
+from tensortab import __version__, assets, chrome, parts, server, site, vendor, wheel
 from tensortab.errors import SetupError
 
 # A page as strict as the demo: a module worker boots Pyodide, the page shows how it went.
@@ -212,16 +212,16 @@ def test_serves_jinja_without_its_compiled_half(tmp_path, monkeypatch):
 
 def test_points_to_the_cdn_where_nothing_is_vendored(tmp_path, monkeypatch):
     monkeypatch.setattr(vendor, "cache", lambda: tmp_path)
-    config = server.boot_config(b"")
+    config = site.boot_config(b"")
     assert config["pyodide"] == parts.CDN_PYODIDE
     assert config["wheel"] == f"wheel/{hashlib.sha256(b'').hexdigest()[:16]}/{wheel.name()}"
-    policy = server.policy(config)
+    policy = site.policy(config)
     assert "default-src 'self' https://cdn.jsdelivr.net;" in policy
     assert "script-src 'self' https://cdn.jsdelivr.net 'wasm-unsafe-eval';" in policy
 
 
 def test_lets_nothing_out_where_everything_is_vendored():
-    policy = server.policy({"pyodide": "vendor/pyodide/", "wheel": "wheel/a.whl"})
+    policy = site.policy({"pyodide": "vendor/pyodide/", "wheel": "wheel/a.whl"})
     assert policy.startswith("default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; ")
 
 
@@ -277,3 +277,12 @@ def test_boot_json_names_files_that_are_served(tmp_path, monkeypatch):
 def test_builds_the_same_wheel_twice():
     first, second = wheel.build(), wheel.build()
     assert hashlib.sha256(first).digest() == hashlib.sha256(second).digest()
+
+
+def test_wheel_takes_more_files_along(tmp_path):
+    (tmp_path / "x").write_text("more")
+    archive = zipfile.ZipFile(BytesIO(wheel.build({"tensortab/text/x.mjs": tmp_path / "x"})))
+    info = f"tensortab-{__version__}.dist-info"
+    assert archive.read("tensortab/text/x.mjs") == b"more"
+    assert "tensortab/text/x.mjs,sha256=" in archive.read(f"{info}/RECORD").decode()
+    assert "Requires-Python: >=" in archive.read(f"{info}/METADATA").decode()

@@ -139,7 +139,7 @@ def test_hooks_run_once_a_change(native: harness.Native) -> None:
         session.set(n=live)
         out = run(session, x=x8)
         np.testing.assert_array_equal(out["z"], x8[:live])
-        assert session.hooks == hooks
+        assert session.live.hooks == hooks
         assert written[-1] == traffic, "the input; what changed: the scalar, a uniform, a grid"
 
 

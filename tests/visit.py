@@ -26,8 +26,11 @@ class Visit:
 
     @classmethod
     def start(cls, do: Do, tab: harness.Tab, profile: BrowserContext | None = None) -> "Visit":
-        """Without a profile in one of its own, with nothing in its cache."""
-        context = profile or do(tab.page.browser.new_context())
+        """Without a profile in one of its own, with nothing in its cache.
+
+        Without a service worker, whose answers `route` and `replace` would not see.
+        """
+        context = profile or do(tab.page.browser.new_context(service_workers="block"))
         visit = cls(do, tab.page.address, context, do(context.new_page()))
         do(visit._watch())
         return visit

@@ -4,12 +4,14 @@
     python tools/export_programs.py tests/data/pte/programs.tar.xz
 
 Small modules with live sizes, integers, half precision and operators that stay outside of
-delegates; and tiny Llamas and Qwen3s (weights drawn at random) in float32, 4 bits, and 4 bits with
-8-bit activations, whose runs are a conversation: a prompt, then tokens, over one cache.
+delegates; modules that update buffers, within a delegate and outside of it; and tiny Llamas and
+Qwen3s (weights drawn at random) in float32, 4 bits, and 4 bits with 8-bit activations, whose runs
+are a conversation: a prompt, then tokens, over one cache.
 """
 
 import copy
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +24,8 @@ from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPart
 from executorch.examples.models.llama.llama_transformer import construct_transformer
 from executorch.examples.models.llama.model_args import ModelArgs
 from executorch.examples.models.llama.source_transformation import custom_kv_cache, sdpa
-from executorch.exir import to_edge_transform_and_lower
+from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
+from executorch.exir.passes.init_mutable_pass import InitializedMutableBufferPass
 from executorch.extension.llm.export.export_passes import RemoveRedundantTransposes
 from torch import nn
 from torch.export import Dim, export
@@ -102,6 +105,62 @@ def live_rows(table: nn.Embedding, x: torch.Tensor, at: torch.Tensor) -> torch.T
     return x + table.weight.narrow(0, i, x.shape[0])
 
 
+class Buffered(nn.Module):
+    """A function of a module's buffers and of arrays."""
+
+    def __init__(self, function: Callable[..., Any], **buffers: torch.Tensor) -> None:
+        super().__init__()
+        self.function = function
+        for name, value in buffers.items():
+            self.register_buffer(name, value)
+
+    def forward(self, *arrays: torch.Tensor) -> Any:
+        return self.function(self, *arrays)
+
+
+def summed(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    m.total.add_(x)
+    return m.total * m.scale
+
+
+def averaged(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    m.mean.mul_(0.5).add_(x, alpha=0.5)
+    return m.mean.clone()
+
+
+def placed(m: nn.Module, x: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    m.rows.index_copy_(1, at, x)
+    return m.rows + 1
+
+
+def indexed(_m: nn.Module, x: torch.Tensor, i: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    return x[i, i - 1], x[:, i, i], x[i, :, i]
+
+
+def masked(_m: nn.Module, q: torch.Tensor, k: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return F.scaled_dot_product_attention(q, k, q - k, attn_mask=mask)
+
+
+def wave(*shape: int) -> torch.Tensor:
+    return torch.arange(math.prod(shape)).reshape(shape).float().sin()
+
+
+def fixed() -> dict[str, tuple[nn.Module, list[tuple[torch.Tensor, ...]]]]:
+    """Modules without random numbers; where they have buffers, those outlive a run."""
+    steps = [(wave(4) + n,) for n in range(3)]
+    rows = [(wave(1, 2, 4) + n, torch.tensor([n, 7 - n])) for n in range(3)]
+    return {
+        "buffer_summed": (Buffered(summed, total=wave(4), scale=wave(4) + 2), steps),
+        "buffer_averaged": (Buffered(averaged, mean=torch.zeros(4)), steps),
+        "buffer_placed": (Buffered(placed, rows=wave(1, 8, 4)), rows),
+        "indexed": (Buffered(indexed), [(wave(3, 3, 3), torch.tensor([0, -1, 1]))]),
+        "masked": (
+            Buffered(masked),
+            [(wave(1, 2, 4, 8), wave(1, 2, 4, 8).cos(), wave(4, 4).log().nan_to_num(-math.inf))],
+        ),
+    }
+
+
 def sized(*sizes: int) -> list[tuple[torch.Tensor]]:
     return [(torch.randn(1, n, 32),) for n in sizes]
 
@@ -151,8 +210,11 @@ MODELS: dict[str, tuple[Any, bool, dict[str, Any]]] = {  # weights, live number 
 
 def exported(module: nn.Module, inputs: tuple[Any, ...], live: Any) -> bytes:
     program = export(module, inputs, dynamic_shapes=live, strict=False)
-    lowered = to_edge_transform_and_lower(program, partitioner=[VulkanPartitioner()])
-    return lowered.to_executorch().buffer
+    # Without the option a delegate's new buffers go nowhere.
+    partitioner = VulkanPartitioner({"alias_buffer_mutations": True})
+    lowered = to_edge_transform_and_lower(program, partitioner=[partitioner])
+    begun = [InitializedMutableBufferPass(["rows"])]  # outside of delegates they are zeros, else
+    return lowered.to_executorch(ExecutorchBackendConfig(passes=begun)).buffer
 
 
 def language_model(weights: Any, live: bool, sizes: dict[str, Any]) -> tuple[bytes, list, list]:
@@ -213,6 +275,9 @@ def main(target: str) -> None:
             add(name, exported(module.eval(), runs[0], live), runs, [module(*r) for r in runs])
         for name, model in MODELS.items():
             add(name, *language_model(*model))
+        for name, (module, runs) in fixed().items():
+            pte = exported(copy.deepcopy(module).eval(), runs[0], None)
+            add(name, pte, runs, [module(*r) for r in runs])
     files = {"manifest.json": json.dumps({"cases": cases}).encode(), **files}
     archive.write(Path(target), files)
 

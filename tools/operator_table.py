@@ -3,8 +3,8 @@
     PYTHONPATH=tests:tests/pte python tools/operator_table.py
 
 Nothing but prepack is written by hand. The operators are the registry's. What one becomes and what
-tests it is seen by building every program of tests/data/pte, and by calling the tests of
-tests/pte/test_operators.py with numpy in the device's place. The dtypes are found by trial: those
+tests it is seen by building every program of tests/data/pte, and by calling the tests of a few
+files of tests/pte with numpy in the device's place. The dtypes are found by trial: those
 with which the first of these calls still builds and lowers, for each dtype among its tensors.
 """
 
@@ -18,9 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import test_forms
+import test_masks
 import test_operators
 import test_portable
 
+import calls
 import catalogue
 import tensortab as tt
 from tensortab.errors import TensortabError
@@ -129,12 +132,13 @@ class Numpy:
 
 def _tests(found: Uses) -> None:
     def both(name: str, args: list[Any], outputs: list[Any]) -> list[np.ndarray]:
-        made, arrays = test_operators.built(name, args, outputs)
+        made, arrays = calls.built(name, args, outputs)
         want = tt.evaluate(made.graph, **arrays)
         return [want[n] for n in made.outputs]
 
     given = {"both": both, "native": Numpy}
-    for name, function in vars(test_operators).items():
+    modules = (test_operators, test_forms, test_masks)
+    for name, function in (item for module in modules for item in vars(module).items()):
         if name.startswith("test_"):
             found.test = name
             for parameters in _parameters(function):

@@ -5,6 +5,7 @@
 import { Engine } from "./engine.js";
 import { number, seconds } from "./format.js";
 import { inside } from "./inside/view.js";
+import { keepOffline } from "./offline.js";
 import { programs } from "./programs/view.js";
 import { search } from "./search/view.js";
 import { write } from "./write/view.js";
@@ -24,10 +25,7 @@ const STAGES = {
 };
 
 const NO_WEBGPU =
-  "No WebGPU here, so numpy computes instead: correct, but slow. " +
-  "Current Chrome and Edge have WebGPU, so have Safari 26 and Firefox 141 and later (Linux: " +
-  "Chrome with chrome://flags/#enable-unsafe-webgpu, Firefox with dom.webgpu.enabled in about:config). " +
-  "Hardware acceleration has to be on in the browser's settings.";
+  "No WebGPU here, so numpy computes instead: correct, but slow. With WebGPU it is fast:";
 const INSECURE =
   "No WebGPU here, so numpy computes instead: correct, but slow. Browsers offer WebGPU " +
   "only on https and on localhost: open the page at one of these.";
@@ -82,7 +80,8 @@ function tellFacts({ name, bits, adapter, kind, software, seconds: loaded }) {
   const missing = isSecureContext ? NO_WEBGPU : INSECURE;
   const notice = kind === "reference" ? missing : software ? SOFTWARE : "";
   element("engine-notice").hidden = !notice;
-  element("engine-notice").textContent = notice;
+  element("notice-text").textContent = notice;
+  element("webgpu-where").hidden = notice !== NO_WEBGPU;
 }
 
 // A view may be ready without a model.
@@ -106,7 +105,16 @@ function show() {
 }
 
 engine.addEventListener("state", tell);
-element("restart").addEventListener("click", () => engine.need(shown()));
+const offline = keepOffline(engine, () => (element("offline").hidden = false));
+element("restart").addEventListener("click", () => {
+  if (offline.replaced()) location.reload(); // a new worker would not fit this older page
+  else engine.need(shown());
+});
 for (const [name, view] of Object.entries(VIEWS)) view(element(name), engine);
+element("skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the part after # is the view's name
+  document.querySelector("main").focus();
+});
 addEventListener("hashchange", show);
 show();
+performance.mark("interactive"); // for bench/warm.py

@@ -18,7 +18,8 @@ const PROBLEMS = [
   ],
   [
     /models\/\S* ?answered 404|config\.json.*404|404.*config\.json/i,
-    "The model was not found on this server. Start it with “tensortab serve”, which has it or fetches it.",
+    "The model was not found on this server. “tensortab serve” fetches it when it is first used, and " +
+      "“tensortab site --with-search” writes it beside the page.",
   ],
   [
     /answered \d{3}|\b404\b/,

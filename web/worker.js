@@ -3,14 +3,15 @@
 //
 // in    {type: "load", model, files}             files: null, or a picked folder's, see "open"
 //       {id, model: "search", type: "rank", query, lines}     lines without repetitions
-//       {id, model: "write", type: "write", prompt, chat, options}
+//       {id, model: "write", type: "write", prompt, options}   prompt: a text, or messages
 //       {id, model: "write", type: "open", files: {name, files} | null}   null: the embedded model
 //       {id, model: "write", type: "cancel"}     gives up opening
 //       {id, model: "inside", type: "look" | "profile" | "read" | "run" | …, …}   see inside/lane.js
 //       {id, model: "programs", type: "see" | "run" | "reset" | "peek", …}   see programs/lane.js
 //       {id, model, type: "stop"}                takes the place of whatever runs, and does nothing
 // out   {type: "progress", model?, id?, stage, done, total}   without model: Python's start
-//       {type: "progress", id, text, tokens}     of writing: a piece, and how many tokens by now
+//       {type: "progress", id, text, tokens, read}   of writing: a piece, how many tokens by now,
+//                                                and how many the prompt had
 //       {type: "ready", model, name?, bits?, adapter, kind, software, seconds, …}
 //       {type: "answer", id, answer}             answer null: a newer job took this one's place
 //       {type: "broken", model, text}            that model could not be loaded

@@ -1,8 +1,9 @@
 // Where a row is greatest, in two passes of this file: the first finds the best of each chunk of a
-// row, many workgroups a row; FINAL takes the best of those. Integers only: floats are compared by
-// an image in u32 that keeps their order, with −0 and denormals as 0 (GPUs may flush them). The
-// lowest index wins a tie.
+// row, many workgroups a row; FINAL takes the best of those. All is compared by an image in u32 that
+// keeps the order; of floats −0 and denormals are 0 (GPUs may flush them). The lowest index wins a
+// tie.
 
+const WHOLE: bool = false;  // knob: x is i32, not f32
 const FINAL: bool = false;  // knob: x holds (image, index) pairs and y takes an index a row
 const CHUNK: u32 = 1024u;   // knob: elements a chunk, in the first pass
 const LANES: u32 = 64u;     // knob: invocations a chunk; 1 needs no barrier
@@ -21,8 +22,10 @@ struct Params {
 var<workgroup> greatest: array<atomic<u32>, ROWS>;
 var<workgroup> nearest: array<atomic<u32>, ROWS>;  // ~index, so that the lowest is the greatest
 
-// Never 0, but for the NaN of all ones.
+// 0 for the least integer alone. NaN is the greatest, as in PyTorch.
 fn image(bits: u32) -> u32 {
+  if (WHOLE) { return bits ^ 0x80000000u; }
+  if ((bits & 0x7fffffffu) > 0x7f800000u) { return 0xffffffffu; }
   if (((bits >> 23u) & 255u) == 0u) { return 0x80000000u; }
   return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
 }

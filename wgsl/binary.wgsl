@@ -24,24 +24,69 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<u32>;
 @group(0) @binding(3) var<uniform> p: Params;
 
-// Of a negative base WGSL's pow knows nothing; whole exponents have a meaning there.
+const NAN = 0x7fc00000u;
+const GREATEST = 3.4028234e38;
+
+// GPUs may compute as if there were no NaN, so it is found by its bits.
+fn is_nan(v: f32) -> bool { return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u; }
+
+// Of a negative base WGSL's pow knows nothing; whole exponents have a meaning there, and −∞ is as ∞.
 fn power(v: f32, w: f32) -> f32 {
-  if (w == 0.0) { return 1.0; }
+  if (w == 0.0 || v == 1.0 || (v == -1.0 && abs(w) > GREATEST)) { return 1.0; }
   if (w == 1.0) { return v; }
   if (w == 2.0) { return v * v; }
-  if (w == 0.5) { return sqrt(v); }
-  if (v == 0.0) { return select(0.0, 1.0 / abs(v), w < 0.0); }
-  if (v > 0.0 || floor(w) != w) { return pow(v, w); }
+  if (w == 0.5) { return sqrt(abs(v)); }
+  let odd = floor(w) == w && floor(0.5 * w) * 2.0 != w;
+  if (v == 0.0) {
+    let base = select(abs(v), v, odd);
+    return select(base, 1.0 / base, w < 0.0);
+  }
   let magnitude = pow(abs(v), w);
-  return select(magnitude, -magnitude, floor(0.5 * w) * 2.0 != w);
+  return select(magnitude, -magnitude, v < 0.0 && odd);
 }
 
-// floor(v / w): a quotient that is a whole number may come out of a division just below it.
-fn quotient(v: f32, w: f32) -> f32 {
-  let q = floor(v / w);
-  let rest = fma(-q, w, v);
-  if (rest != 0.0 && (rest < 0.0) != (w < 0.0)) { return q - 1.0; }
-  return select(q, q + 1.0, abs(rest) >= abs(w));
+fn exponent(v: f32) -> i32 { return i32((bitcast<u32>(v) >> 23u) & 255u); }
+
+// What is left of v when w is taken away as often as it fits, of v's sign. Exact: w times a power of
+// two is taken from what is less than twice that.
+fn rest(v: f32, w: f32) -> f32 {
+  let b = abs(w);
+  var r = abs(v);
+  for (var i = 0; i < 255 && r >= b; i++) {
+    let far = exponent(r) - exponent(b);
+    let half = far / 2;  // of a power that need not be a float32 itself
+    var t = b * bitcast<f32>(u32(half + 127) << 23u) * bitcast<f32>(u32(far - half + 127) << 23u);
+    if (t > r) { t *= 0.5; }
+    r -= t;
+  }
+  return select(r, -r, v < 0.0);
+}
+
+// v / w towards zero, or with `down` downwards; a denormal is 0, as GPUs may have it.
+fn quotient(v: f32, w: f32, down: bool) -> f32 {
+  if (exponent(w) == 0 || abs(v) > GREATEST) { return v / w; }
+  let r = rest(v, w);
+  let q = round((v - r) / w);  // whole, but for what a GPU's division is off
+  return select(q, q - 1.0, down && r != 0.0 && (r < 0.0) != (w < 0.0));
+}
+
+fn remainder(v: f32, w: f32) -> f32 {
+  let r = rest(v, w);
+  return select(r, r + w, r != 0.0 && (r < 0.0) != (w < 0.0));
+}
+
+// Whether f(v, w) is NaN, and comparing makes no sense.
+fn undefined(v: f32, w: f32) -> bool {
+  let neither = is_nan(v) || is_nan(w);
+  switch OP {
+    case 12u: {
+      if (w == 0.0 || v == 1.0) { return false; }
+      return neither || (v < 0.0 && v >= -GREATEST && floor(w) != w);
+    }
+    case 13u: { return neither || (abs(v) > GREATEST && w != 0.0); }
+    case 15u: { return neither || abs(v) > GREATEST || exponent(w) == 0; }
+    default: { return neither; }
+  }
 }
 
 fn f(v: f32, w: f32) -> f32 {
@@ -61,9 +106,9 @@ fn f(v: f32, w: f32) -> f32 {
     case 10u: { return min(v, w); }
     case 11u: { return max(v, w); }
     case 12u: { return power(v, w); }
-    case 13u: { return quotient(v, w); }
-    case 14u: { return quotient(abs(v), abs(w)) * sign(v) * sign(w); }
-    case 15u: { return fma(-quotient(v, w), w, v); }
+    case 13u: { return quotient(v, w, true); }
+    case 14u: { return quotient(v, w, false); }
+    case 15u: { return remainder(v, w); }
     case 20u: { return f32(v == w); }
     case 21u: { return f32(v != w); }
     case 22u: { return f32(v < w); }
@@ -121,7 +166,9 @@ fn result(i: u32) -> u32 {
   if (FLOAT) {
     var second = p.scalar;
     if (!SCALAR) { second = real(w, at_b, B); }
-    let u = f(real(v, at_a, A), second);
+    let first = real(v, at_a, A);
+    if (OP > 3u && undefined(first, second)) { return select(NAN, u32(OP == 21u), Y == 4u); }
+    let u = f(first, second);
     return select(bitcast<u32>(u), u32(u != 0.0), Y == 4u);
   }
   var second = p.whole;

@@ -20,6 +20,14 @@ struct Params {
 
 var<workgroup> partial: array<vec2<f32>, LANES * ROWS>;
 
+const INFINITE = 0x7f800000u;
+
+// NaN as ∞: by its bits, as GPUs may compute as if there were no NaN.
+fn seen(v: f32) -> f32 {
+  let bits = bitcast<u32>(v);
+  return select(v, bitcast<f32>(bits & INFINITE), (bits & 0x7fffffffu) > INFINITE);
+}
+
 // The extremes of a row's lanes, as (−least, greatest).
 fn joined(v: vec2<f32>, lane: u32, first: u32) -> vec2<f32> {
   if (LANES == 1u) { return v; }
@@ -49,13 +57,15 @@ fn main(
     let row = min(unit * each + r, p.rows - 1u);  // past the end: the last row again
     var extremes = vec2<f32>(0.0);
     for (var k = lane; k < p.K; k += LANES) {
-      let v = x[row * p.K + k];
+      let v = seen(x[row * p.K + k]);
       extremes = max(extremes, vec2<f32>(-v, v));
     }
     extremes = joined(extremes, lane, local.y * LANES);
     let scale = max((extremes.x + extremes.y) / f32(p.high - p.low), p.eps);
     if (ZERO_POINT) {
-      let code = clamp(f32(p.low) - round(-extremes.x / scale), f32(p.low), f32(p.high));
+      var place = round(-extremes.x / scale);
+      if (bitcast<u32>(scale) == INFINITE) { place = 0.0; }
+      let code = clamp(f32(p.low) - place, f32(p.low), f32(p.high));
       word |= (bitcast<u32>(i32(code)) & 0xffu) << (r * 8u);
     } else {
       word = bitcast<u32>(scale);

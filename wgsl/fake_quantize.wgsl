@@ -28,6 +28,9 @@ fn main(
     let scale = scales[m];
     let zero = f32(i32(zero_points[m / 4u] << (24u - m % 4u * 8u)) >> 24u);
     let code = clamp(round(x[i] * (1.0 / scale)) + zero, f32(p.low), f32(p.high));
-    y[i] = (code - zero) * scale;
+    let faked = (code - zero) * scale;
+    // By the bits, as GPUs may compute as if there were neither ∞ nor NaN.
+    let bits = bitcast<u32>(scale);
+    y[i] = select(faked, bitcast<f32>(bits | 1u), bits == 0x7f800000u);
   }
 }

@@ -30,8 +30,14 @@ fn mirrored(v: f32, size: f32) -> f32 {
   return low + select(span - rest, rest, turns % 2.0 == 0.0);
 }
 
-// From −1 … 1 to x's elements, kept within what i32 can count.
+// From −1 … 1 to x's elements, kept within what i32 can count. NaN, and ∞ where it would be
+// reflected, lie at the first element, or beyond where there are zeros: found by their bits, as GPUs
+// may compute as if there were neither.
 fn place(v: f32, size: f32) -> f32 {
+  let magnitude = bitcast<u32>(v) & 0x7fffffffu;
+  if (magnitude > 0x7f800000u || (PADDING == 2u && magnitude == 0x7f800000u)) {
+    return select(0.0, -2.0, PADDING == 0u);
+  }
   var at = ((v + 1.0) * size - 1.0) * 0.5;
   if (ALIGN_CORNERS) { at = (v + 1.0) * 0.5 * (size - 1.0); }
   if (PADDING == 2u) { at = mirrored(at, size); }

@@ -26,6 +26,15 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<u32>;  // f32, or i32 for places
 @group(0) @binding(2) var<uniform> p: Params;
 
+// GPUs may compare as if there were no NaN, so it is found by its bits.
+fn is_nan(v: f32) -> bool { return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u; }
+
+// The taps of a window that begins at `start` from which on, and up to which, they lie on x.
+fn inside(start: i32, size: u32, taps: u32, dilation: u32) -> vec2<u32> {
+  let first = (u32(max(-start, 0)) + dilation - 1u) / dilation;
+  return vec2<u32>(first, min(taps, (u32(i32(size) - start) + dilation - 1u) / dilation));
+}
+
 @compute @workgroup_size(WIDTH)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -42,15 +51,15 @@ fn main(
   var place = -1;
   var sum = 0.0;
   var count = 0u;
-  for (var kh = 0u; kh < p.KH; kh++) {
+  let rows = inside(h0, p.H, p.KH, p.dilation_h);
+  let columns = inside(w0, p.W, p.KW, p.dilation_w);
+  for (var kh = rows.x; kh < rows.y; kh++) {
     let h = h0 + i32(kh * p.dilation_h);
-    if (h < 0 || h >= i32(p.H)) { continue; }
-    for (var kw = 0u; kw < p.KW; kw++) {
+    for (var kw = columns.x; kw < columns.y; kw++) {
       let w = w0 + i32(kw * p.dilation_w);
-      if (w < 0 || w >= i32(p.W)) { continue; }
       let at = h * i32(p.W) + w;
       let v = x[plane + u32(at)];
-      if (place < 0 || !(v <= best)) {
+      if (place < 0 || is_nan(v) || (v > best && !is_nan(best))) {
         best = v;
         place = at;
       }

@@ -4,6 +4,7 @@
 
 alias T = f32;            // knob: f32 | i32
 const OP: u32 = 0u;       // knob: 0 sum | 1 mean | 2 amax | 3 amin | 4 prod
+const FLOAT: bool = true; // knob: whether T is f32
 const LANES: u32 = 64u;   // knob: invocations an element of y, a power of two
 const ROWS: u32 = 1u;     // knob: elements of y a workgroup
 
@@ -22,7 +23,14 @@ struct Params {
 
 var<workgroup> partial: array<T, LANES * ROWS>;
 
+// GPUs may compare as if there were no NaN, so it is found by its bits.
+fn is_nan(v: T) -> bool { return FLOAT && (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u; }
+
 fn join(a: T, b: T) -> T {
+  if (OP == 2u || OP == 3u) {
+    if (is_nan(a)) { return a; }
+    if (is_nan(b)) { return b; }
+  }
   switch OP {
     case 2u: { return max(a, b); }
     case 3u: { return min(a, b); }

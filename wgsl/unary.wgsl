@@ -59,6 +59,11 @@ fn f(v: f32) -> f32 {
   }
 }
 
+const NAN = 0x7fc00000u;
+
+// GPUs may compute as if there were no NaN, so it is found by its bits.
+fn is_nan(bits: u32) -> bool { return (bits & 0x7fffffffu) > 0x7f800000u; }
+
 fn g(v: i32) -> i32 {
   switch OP {
     case 11u: { return abs(v); }
@@ -82,9 +87,13 @@ fn result(i: u32) -> u32 {
   if (FLOAT) {
     var v = bitcast<f32>(word);
     if (X != 0u) { v = f32(whole(word, i)); }
+    if (X == 0u && Y == 4u) { return u32((word & 0x7fffffffu) != 0u); }  // NaN and denormals are true
+    if (X == 0u && is_nan(word)) { return select(0u, NAN, Y == 0u); }
+    // Of log no GPU has to know where it ends: at −∞.
+    if (OP == 24u && v <= 0.0) { return select(NAN, 0xff800000u, v == 0.0); }
     v = f(v);
     if (Y == 0u) { return bitcast<u32>(v); }
-    return select(bitcast<u32>(i32(v)), u32(v != 0.0), Y == 4u);
+    return select(bitcast<u32>(i32(v)), 0x7fffffffu, v >= 2147483648.0);
   }
   let v = g(whole(word, i));
   return select(bitcast<u32>(v), u32(v != 0), Y == 4u);

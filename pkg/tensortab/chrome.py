@@ -2,7 +2,8 @@
 
 Looked for in this order: `--chrome PATH`, `TENSORTAB_CHROME`, Playwright's own, Chrome or Chromium
 on the PATH, and as root on Debian or Ubuntu apt's package. `TENSORTAB_ADAPTER` picks the WebGPU
-adapter: `swiftshader` (software, the default where the machine has no GPU) or `gpu`.
+adapter: `swiftshader` (software, the default where the machine has no GPU), `gpu`, or `gpu-f16`,
+with float16 also where Chrome hides it (NVIDIA on Linux), and so with the GPU's matrix units.
 Errors: SetupError, with the ways to get a Chromium.
 """
 
@@ -38,20 +39,21 @@ GPU = (
     "--ignore-gpu-blocklist",
     "--enable-dawn-features=allow_unsafe_apis",
 )
+F16 = (*GPU[:-1], f"{GPU[-1]},vulkan_enable_f16_on_nvidia")
+ADAPTERS = {"swiftshader": SWIFTSHADER, "gpu": GPU, "gpu-f16": F16}
 
 
 def adapter() -> str:
-    """Which WebGPU adapter to ask Chrome for: `swiftshader` or `gpu`."""
+    """Which WebGPU adapter to ask Chrome for: one of ADAPTERS."""
     wanted = os.environ.get("TENSORTAB_ADAPTER") or ("gpu" if system.has_gpu() else "swiftshader")
-    if wanted not in ("swiftshader", "gpu"):
-        raise SetupError(f"TENSORTAB_ADAPTER is {wanted!r}, expected 'swiftshader' or 'gpu'")
+    if wanted not in ADAPTERS:
+        raise SetupError(f"TENSORTAB_ADAPTER is {wanted!r}, expected one of {', '.join(ADAPTERS)}")
     return wanted
 
 
 def flags(gpu: str = "auto") -> list[str]:
-    """Chrome's switches for an adapter: `swiftshader`, `gpu`, or `auto`, what the machine has."""
-    chosen = adapter() if gpu == "auto" else gpu
-    return [*QUIET, *(SWIFTSHADER if chosen == "swiftshader" else GPU)]
+    """Chrome's switches for an adapter: one of ADAPTERS, or `auto`, what the machine has."""
+    return [*QUIET, *ADAPTERS[adapter() if gpu == "auto" else gpu]]
 
 
 def find(chosen: str | None, own: str, *, install: bool = True) -> Path:

@@ -1,4 +1,4 @@
-"""The command line: `tensortab run | serve | embed | generate | inspect | setup | doctor`."""
+"""The command line: `tensortab run | serve | site | embed | generate | inspect | …`."""
 
 import asyncio
 import json
@@ -19,6 +19,7 @@ from tensortab.bars import Progress, Terminal
 from tensortab.browser_run import Page
 from tensortab.errors import SetupError, TensortabError
 from tensortab.screen import Screen, write
+from tensortab.site import SEARCH, Site
 from tensortab.text.request import OVERFLOWS
 from tensortab.weights.source import is_url
 
@@ -276,6 +277,22 @@ def serve(port: int) -> None:
             await asyncio.Event().wait()
 
     drive(work())
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--with-search", is_flag=True, help="Also the model that searches (91 MB).")
+def site(out: Path, with_search: bool) -> None:
+    """Write the demo page to OUT, for any web server to serve, under a path too."""
+
+    async def work() -> int:
+        await asyncio.to_thread(vendor.pyodide)
+        if with_search:
+            await asyncio.to_thread(vendor.model, SEARCH)
+        return await asyncio.to_thread(Site.build(search=with_search).write, out)
+
+    size = drive(work())
+    click.echo(f"{out}: {size / 1e6:.1f} MB")
 
 
 @main.command()

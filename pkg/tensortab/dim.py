@@ -195,6 +195,8 @@ def _atom(atom: Atom, env: Env) -> int:
     if isinstance(atom, Sym):
         return value(atom, env)
     a, b = (value(d, env) for d in atom.args)
+    if b == 0 and atom.fn == "//":
+        raise ShapeError(f"{atom} divides {a} by 0, at {dict(env)}")
     return a // b if atom.fn == "//" else (min if atom.fn == "min" else max)(a, b)
 
 

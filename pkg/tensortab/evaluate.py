@@ -34,13 +34,14 @@ def compute(tensor: Tensor, values: dict[int, Array], env: Env) -> Array:
     # Bound to the op's own names first: numpy's functions, as references, have others.
     given = tensor.op.signature.bind(*tensor.args, **tensor.kwargs)
     kwargs = {k: concrete(v) for k, v in given.kwargs.items()}
-    result = tensor.op.reference(*map(concrete, given.args), **kwargs)
-    if tensor.op.updates:
-        result, *contents = result
-        for i, array in zip(tensor.op.updates, contents, strict=True):
-            for t in (tensor.args[i], buffer_of(tensor.args[i])):
-                values[id(t)] = np.asarray(array, t.dtype).reshape(values[id(t)].shape)
-    return np.asarray(result, tensor.dtype)
+    with np.errstate(all="ignore"):  # at the edges of its domain an op gives what IEEE 754 says
+        result = tensor.op.reference(*map(concrete, given.args), **kwargs)
+        if tensor.op.updates:
+            result, *contents = result
+            for i, array in zip(tensor.op.updates, contents, strict=True):
+                for t in (tensor.args[i], buffer_of(tensor.args[i])):
+                    values[id(t)] = np.asarray(array, t.dtype).reshape(values[id(t)].shape)
+        return np.asarray(result, tensor.dtype)
 
 
 def evaluate(graph: Graph, **given: ArrayLike | int) -> dict[str, Array]:

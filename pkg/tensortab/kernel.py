@@ -30,6 +30,8 @@ from .errors import KernelError
 Access = Literal["read", "read_write", "uniform"]
 Knob = int | bool | float | str
 
+_LARGEST = float.fromhex("0x1.fffffep127")  # of float32
+
 UNIFORM_ALIGNMENT = (
     256  # WebGPU's default minUniformBufferOffsetAlignment; no adapter asks for more
 )
@@ -173,12 +175,20 @@ class Kernel:
             )
         form = "<" + "".join(_PACK[t] for t in self.fields.values())
         try:
-            data = struct.pack(form, *(values[f] for f in self.fields))
+            data = struct.pack(
+                form,
+                *(single(values[f]) if t == "f32" else values[f] for f, t in self.fields.items()),
+            )
         except struct.error as e:
             raise KernelError(
                 f"{self.name}.wgsl: {dict(values)} does not fit its Params: {e}"
             ) from e
         return data + bytes(-len(data) % 16)
+
+
+def single(number: float) -> float:
+    """A number that float32 can hold: beyond its range it is infinite."""
+    return math.copysign(math.inf, number) if abs(number) > _LARGEST else number
 
 
 def _literal(value: Knob, kind: str | None) -> str:

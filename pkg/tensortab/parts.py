@@ -96,6 +96,17 @@ PARTS = (
     ),
 )
 
+# For tests alone: an accessibility checker that runs in the page it judges.
+AXE = Part(
+    what="axe-core (0.6 MB)",
+    source="npm",
+    package="axe-core",
+    version="4.14.1",
+    sha256="e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745",
+    folder="vendor/axe-core-4.14.1",
+    take={"package/axe.min.js": "axe.min.js", "package/LICENSE": "LICENSE"},
+)
+
 MODELS = {
     "all-MiniLM-L6-v2": Part(
         what="the weights of all-MiniLM-L6-v2 (84 MB)",

@@ -1,14 +1,11 @@
 """The local server: pages, vendored parts, models and the package's own wheel, on 127.0.0.1 only.
 
-    /                       web/ (the demo page and what it loads)
-    /boot.json              where a page finds Pyodide, the wheel and the tokenizer
-    /replay.js              the package's own JavaScript, which a page without eval imports itself
+    /                       the page's site (site.py), with web/ as it is at the moment
     /vendor/…               the cache folder's
     /models/…               the cache folder's or those of web/models, with HTTP ranges; a known
                             model that is missing is fetched then: 202 until it is there, 503 and
                             the reason where it cannot be had
-    /wheel/…/tensortab-…whl the running package, zipped when the server starts
-    /jinja.zip              jinja2, zipped when a page first renders a chat template
+    /run.html               what `tensortab run` opens
 
 Pages get a Content-Security-Policy that lets nothing out of the machine. An address that holds a
 version or a hash names the same bytes for ever, so browsers keep it without asking; of everything
@@ -16,17 +13,16 @@ else they ask again, and an unchanged file answers 304.
 """
 
 import asyncio
-import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from tensortab import assets, parts, vendor, wheel
 from tensortab.errors import SetupError
+from tensortab.site import LISTING, PAGE, Site, policy
 
 TYPES = {
     ".js": "text/javascript",
@@ -46,48 +42,19 @@ FETCHES = web.AppKey("FETCHES", dict[str, asyncio.Task[Path]])  # models on thei
 UNRESTRICTED = ("/run.html", "/run_worker.js")
 
 
-def boot_config(package: bytes) -> dict[str, str]:
-    """What boot.js reads: addresses under the site's root, or the CDN's if nothing is vendored."""
-    local = vendor.is_vendored()
-    return {
-        "pyodide": f"{parts.PYODIDE}/" if local else parts.CDN_PYODIDE,
-        "tokenizers": f"{parts.TOKENIZERS}/tokenizers.mjs" if local else parts.CDN_TOKENIZERS,
-        "wheel": f"wheel/{hashlib.sha256(package).hexdigest()[:16]}/{wheel.name()}",
-        "replay": "replay.js",
-        "jinja": "jinja.zip",
-    }
-
-
-def policy(config: dict[str, str]) -> str:
-    """The Content-Security-Policy of a page that boots from `config`."""
-    urls = map(urlsplit, config.values())
-    sources = " ".join(sorted({"'self'", *(f"https://{url.netloc}" for url in urls if url.netloc)}))
-    return "; ".join(
-        [
-            f"default-src {sources}",
-            f"script-src {sources} 'wasm-unsafe-eval'",
-            "img-src 'self' data:",
-            "object-src 'none'",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-        ]
-    )
-
-
 def application() -> web.Application:
     """The routes; a caller may add its own before serving."""
     app = web.Application()
     app[FETCHES] = {}
-    package = wheel.build()
-    config = boot_config(package)
+    site = Site.build()
+    config = site.config
     csp = policy(config)
 
     async def boot(_: web.Request) -> web.Response:
-        return web.json_response(config)
+        return web.json_response(dict(config))
 
     async def own_wheel(_: web.Request) -> web.Response:
-        return web.Response(body=package)
+        return web.Response(body=site.package)
 
     async def jinja(_: web.Request) -> web.Response:
         return web.Response(body=await asyncio.to_thread(wheel.build_jinja))
@@ -95,8 +62,12 @@ def application() -> web.Application:
     async def replay(_: web.Request) -> web.FileResponse:
         return web.FileResponse(assets.PACKAGE / "device" / "replay.js")
 
-    async def index(_: web.Request) -> web.FileResponse:
-        return web.FileResponse(assets.WEB / "index.html")
+    async def page(_: web.Request) -> web.Response:
+        body = await asyncio.to_thread(site.page)
+        return web.Response(body=body, content_type="text/html", charset="utf-8")
+
+    async def listing(_: web.Request) -> web.Response:
+        return web.Response(body=await asyncio.to_thread(site.listing))
 
     async def headers(request: web.Request, response: web.StreamResponse) -> None:
         suffix = Path(request.path).suffix
@@ -109,7 +80,9 @@ def application() -> web.Application:
             response.headers["Content-Security-Policy"] = csp
 
     app.on_response_prepare.append(headers)
-    app.router.add_get("/", index)
+    app.router.add_get("/", page)
+    app.router.add_get(f"/{PAGE}", page)
+    app.router.add_get(f"/{LISTING}", listing)
     app.router.add_get("/boot.json", boot)
     app.router.add_get("/replay.js", replay)
     app.router.add_get(f"/{config['wheel']}", own_wheel)

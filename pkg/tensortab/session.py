@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import struct
 import sys
 import warnings
 from collections.abc import Awaitable, Mapping
@@ -34,15 +33,14 @@ from .device import (
     Read,
     Recording,
     Run,
-    Workgroups,
     Write,
     size_of,
 )
-from .dim import value
 from .errors import DeviceError, ShapeError
-from .graph import Graph, check_limits
+from .graph import Graph
+from .live import Live
 from .op import Array
-from .plan import Plan, check_steps, largest
+from .plan import Plan
 from .profile import Profile, rows
 from .store import Snapshot, State, Store
 
@@ -56,12 +54,10 @@ class Session:
         self.graph = graph
         self.plan = made
         self.store = store
-        self.hooks = 0  # how often a step's uniform and grid were evaluated anew
+        self.live = Live(graph, made, store)
         self._backend = backend
         self._buffers: list[Buffer] = []  # slot by slot, then the uniforms
         self._held = ExitStack()  # what `destroy` gives back
-        self._limits = graph.limits()
-        self._env = largest(graph)  # what uniforms and grids are at
         self._recording: Recording
         self._profiled = os.environ.get("WEBGPU_TIMESTAMP_QUERY") == "1"
 
@@ -96,10 +92,10 @@ class Session:
             self.fill(name, graph.values[name])
         for step in made.steps:
             if step.uniform:
-                backend.write(self._buffers[-1], step.pack(self._env), step.uniform[0])
+                backend.write(self._buffers[-1], step.pack(self.live.env), step.uniform[0])
         pipelines = await compiling
         layout = Layout(graph, made.leaves, {n: slot for n, (slot, _) in made.outputs.items()})
-        steps = made.bound(self._env)
+        steps = made.bound(self.live.env)
         self._recording = await backend.record(self._buffers, pipelines, steps, layout)
         self._held.callback(self._recording.destroy)
 
@@ -207,11 +203,10 @@ class Session:
         if empty:
             raise ShapeError(f"{len(empty)} constants have no value yet: {', '.join(empty[:5])}")
         env = {n: self.store.values[n] for n in self.graph.symints} | sizes
-        check_limits(self._limits, env)
-        last, after = self._advanced(env, steps)
+        last, after = self.live.advanced(env, steps)
         writes = [Write(self.plan.leaves[n], 0, a.tobytes()) for n, a in arrays.items()]
-        writes += self._scalars(env)
-        resized, grids = self._resize(env, last)
+        writes += self.live.scalars(env)
+        resized, grids = self.live.resized(env, last, len(self._buffers) - 1)
         reads = [
             Read(slot, math.prod(spec.at(env)) * np.dtype(spec.dtype).itemsize)
             for slot, spec in self.plan.outputs.values()
@@ -221,52 +216,6 @@ class Session:
         self.store.values.update(live)
         self.store.written.update((n, live[n]) for n in self.plan.advances)
         return Run([*writes, *resized], grids, reads, steps, env)
-
-    def _advanced(self, env: dict[str, int], steps: int) -> tuple[dict[str, int], dict[str, int]]:
-        """The sizes of the last step, and those after it; checks every step on the way."""
-        if steps < 1:
-            raise ShapeError(f"steps is {steps}, expected at least 1")
-        last = after = env
-        for step in range(steps):
-            last = after
-            if step:
-                check_limits(self._limits, last)
-            after = last | {n: value(d, last) for n, d in self.plan.advances.items()}
-        if steps > 1:
-            check_steps(self.plan, self.graph)
-        for name in self.plan.advances:
-            self.graph.check_symint(name, after[name])
-        return last, after
-
-    def _scalars(self, env: dict[str, int]) -> list[Write]:
-        """The scalars whose buffers hold something else than their values."""
-        writes = []
-        for name, t in self.graph.scalars.items():
-            if self.store.written.get(name) != (live := value(t.dim, env)):
-                self.store.written[name] = live
-                writes.append(Write(self.plan.leaves[name], 0, struct.pack("<i", live)))
-        return writes
-
-    def _resize(
-        self, env: dict[str, int], last: dict[str, int]
-    ) -> tuple[list[Write], list[tuple[int, Workgroups]]]:
-        """Uniforms and grids of just the steps that depend on a size that changed.
-
-        Uniforms are those of `env`; grids cover all steps from `env` to `last`.
-        """
-        changed = {n for n in env if self._env.get(n) != last[n] or env[n] != last[n]}
-        self._env = last
-        writes, grids = [], []
-        for i, step in enumerate(self.plan.steps if changed else ()):
-            if changed & step.symbols:
-                self.hooks += 1
-                if step.uniform and changed & step.uniform_symbols:
-                    uniforms = len(self._buffers) - 1
-                    writes.append(Write(uniforms, step.uniform[0], step.pack(env)))
-                ends = step.workgroups(env), step.workgroups(last)
-                x, y, z = (max(pair) for pair in zip(*ends, strict=True))
-                grids.append((i, (x, y, z)))
-        return writes, grids
 
     async def _read(self, data: Awaitable[list[bytes]], run: Run) -> dict[str, Array]:
         return self._outputs(await data, run)

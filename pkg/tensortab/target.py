@@ -27,7 +27,9 @@ class Target:
     """What a lowering and a loader may rely on.
 
     `software` is a GPU imitated on the CPU (SwiftShader, llvmpipe): barriers and wide workgroups
-    cost it dearly, so lowerings choose strategies without them.
+    cost it dearly, so lowerings choose strategies without them. `matrices` says that subgroups of
+    32 multiply float16 matrices of 16 × 16 × 16 into float32, which Chromium may have as
+    chromium-experimental-subgroup-matrix.
     """
 
     kind: str  # "browser" | "native" | "reference"
@@ -37,6 +39,7 @@ class Target:
     software: bool = False
     features: frozenset[str] = frozenset()
     limits: Mapping[str, int] = field(default_factory=lambda: DEFAULT_LIMITS)
+    matrices: bool = False
     memory: int | None = None  # bytes there are for buffers, where that can be known at all
 
     @property

@@ -18,7 +18,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import platformdirs
@@ -162,8 +162,10 @@ def zip_members(archive: Path, take: dict[str, str]) -> Iterable[tuple[str, byte
 def lock_file() -> dict[str, object]:
     """A pyodide-lock.json of what lies beside it, so that loadPackage works without a network."""
     wheels = [part for part in PARTS if part.folder == PYODIDE and part.source == "pip"]
-    packages = [_locked("numpy", "2.2.5", NUMPY, NUMPY_SHA256)]
-    packages += [_locked(part.package, part.version, part.wheel, part.sha256) for part in wheels]
+    packages = [locked("numpy", "2.2.5", NUMPY, NUMPY_SHA256)]
+    for part in wheels:
+        needs = ["packaging"] if part.package == "micropip" else []
+        packages.append(locked(part.package, part.version, part.wheel, part.sha256, needs))
     return {
         "info": {
             "abi_version": "2025_0",
@@ -176,13 +178,16 @@ def lock_file() -> dict[str, object]:
     }
 
 
-def _locked(name: str, version: str, file_name: str, sha256: str) -> dict[str, object]:
+def locked(
+    name: str, version: str, file_name: str, sha256: str, depends: Sequence[str] = ()
+) -> dict[str, object]:
+    """A package of such a file."""
     return {
         "name": name,
         "version": version,
         "file_name": file_name,
         "sha256": sha256,
-        "depends": ["packaging"] if name == "micropip" else [],
+        "depends": list(depends),
         "imports": [name],
         "install_dir": "site",
         "package_type": "package",

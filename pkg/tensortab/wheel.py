@@ -10,7 +10,8 @@ import base64
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -24,12 +25,13 @@ def name() -> str:
     return f"tensortab-{__version__}-py3-none-any.whl"
 
 
-def build() -> bytes:
-    """The wheel's bytes."""
+def build(also: Mapping[str, Path] | None = None) -> bytes:
+    """The wheel's bytes; `also` are further files by their path in it."""
     info = f"tensortab-{__version__}.dist-info"
-    entries = {path: file.read_bytes() for path, file in _files()}
+    entries = {path: file.read_bytes() for path, file in (*_files(), *(also or {}).items())}
     entries[f"{info}/METADATA"] = (
-        f"Metadata-Version: 2.1\nName: tensortab\nVersion: {__version__}\nRequires-Dist: numpy\n"
+        f"Metadata-Version: 2.1\nName: tensortab\nVersion: {__version__}\n"
+        "Requires-Python: >=3.11\nRequires-Dist: numpy\n"
     ).encode()
     entries[f"{info}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: tensortab\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -38,6 +40,7 @@ def build() -> bytes:
     return _zipped(entries)
 
 
+@cache
 def build_jinja() -> bytes:
     """A zip of jinja2 and MarkupSafe, their Python and their licences, for site-packages."""
     entries = {}
@@ -50,9 +53,12 @@ def build_jinja() -> bytes:
 
 def _zipped(entries: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for path, data in entries.items():
-            archive.writestr(path, data)
+            # Left alone, writestr writes down the time: the same files would be another wheel.
+            info = zipfile.ZipInfo(path)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, data)
     return buffer.getvalue()
 
 

@@ -20,6 +20,7 @@ CASES: list[tuple[tuple[int, ...], Any, dict[str, Any]]] = [
     ((1, 2, 5, 5), 2, {"stride": 2, "ceil_mode": True}),
     ((1, 2, 6, 7), 3, {"stride": 3, "padding": 1, "ceil_mode": True}),
     ((1, 2, 8, 8), 7, {"stride": 1, "padding": 3}),  # mostly padding at the corners
+    ((1, 2, 3, 4), (41, 300), {"stride": 3, "padding": (20, 150)}),  # all but padding
 ]
 cases = pytest.mark.parametrize(("shape", "size", "settings"), CASES)
 

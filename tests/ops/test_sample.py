@@ -1,8 +1,5 @@
-"""Sampling: what is drawn, how often, and that every device draws the same."""
-
 import asyncio
 import math
-import pickle
 
 import numpy as np
 import pytest
@@ -13,14 +10,21 @@ import tensortab as tt
 from close import Arrays, graph_of
 from tensortab.errors import ShapeError, UnsupportedError
 from tensortab.ops import Sampling
-from tensortab.ops.sampling import masses, philox
 
 DRAWS = 20_000
+
+
 LOGITS = np.random.default_rng(8).standard_normal(37).astype(np.float32) * 2
+
+
 SEEN = np.array(np.random.default_rng(9).random(37) < 0.4, np.int32)
+
+
 EVERYTHING = Sampling(
     temperature=0.8, top_k=20, top_p=0.9, min_p=0.03, repetition_penalty=1.3, seed=11
 )
+
+
 SETTINGS = {
     "as they are": Sampling(seed=3),
     "temperature": Sampling(temperature=0.6, seed=4),
@@ -232,130 +236,6 @@ def test_draws_differ_by_seed_position_and_row() -> None:
         assert 0.0 < (base == other).mean() < 0.05
 
 
-@pytest.mark.parametrize(
-    ("counter", "key", "words"),
-    [
-        ("00000000 00000000 00000000 00000000", "00000000 00000000",
-         "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
-        ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff",
-         "408f276d 41c83b0e a20bc7c6 6d5451fd"),
-        ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0",
-         "d16cfe09 94fdcceb 5001e420 24126ea1"),
-    ],
-)  # fmt: skip
-def test_philox_s_known_answers(counter: str, key: str, words: str) -> None:
-    """Those of Random123, its authors' library."""
-    c = [np.array([int(w, 16)], np.uint64) for w in counter.split()]
-    k0, k1 = (int(w, 16) for w in key.split())
-    assert " ".join(f"{int(w[0]):08x}" for w in philox(c, (k0, k1))) == words
-
-
-def test_masses_are_powers_of_two() -> None:
-    away = np.arange(0, 32 << 22, 997)
-    want = 2.0 ** (31 - away / 2**22)
-    np.testing.assert_array_less(np.abs(masses(away) - want), 0.501 + 1e-7 * want)
-    assert not masses(np.array([2**27 - 1]))[0]
-
-
-def generating() -> tt.Graph:
-    """Draws from row pos of a table, marks what it drew, moves on."""
-    g = tt.Graph()
-    pos = g.symint("pos", max=50)
-    seen = g.state("seen", (33,), "int32")
-    settings = g.state("settings", (8,), "uint32")
-    table = np.random.default_rng(5).standard_normal((50, 33)).astype(np.float32)
-    token = tt.ops.sample(tt.ops.embedding(pos, g.constant("t", table)), settings, pos, seen)
-    g.output("token", token)
-    g.effect(tt.ops.mark(seen, token))
-    g.effect(tt.ops.advance(pos))
-    return g
-
-
-IN_TAB = """
-import pickle
-import tensortab as tt
-
-async def main(payload):
-    device = await tt.Device.open("browser")
-    graph, first, second = pickle.loads(payload)
-    session = await device.compile(graph)
-    session.state("settings").write(first)
-    tokens = [(await session.run_steps(6))["token"]]
-    session.state("settings").write(second)
-    tokens += [(await session.run_steps(n))["token"] for n in (1, 5)]
-    seen = await session.state("seen").read()
-    device.close()
-    return pickle.dumps((tokens, seen))
-"""
-
-
-def test_generation_on_the_gpu(native: harness.Native, chrome: harness.Tab) -> None:
-    """Several steps a submission, settings changed between two of them, in a tab and natively."""
-    strong = Sampling(repetition_penalty=4.0, temperature=0.7, seed=1).encode()
-    second = Sampling(top_k=3, repetition_penalty=4.0, seed=1).encode()
-    tokens, seen = pickle.loads(chrome.call(IN_TAB, pickle.dumps((generating(), strong, second))))
-    tokens = np.concatenate(tokens)[:, 0]
-    np.testing.assert_array_equal(np.flatnonzero(seen), np.unique(tokens))
-
-    async def singly(device: tt.Device) -> list[int]:
-        session = await device.compile(generating())
-        session.state("settings").write(strong)
-        got = []
-        for step in range(12):
-            if step == 6:
-                session.state("settings").write(second)
-            got.append(int((await session.run())["token"][0]))
-        return got
-
-    assert asyncio.run(singly(native.device)) == tokens.tolist()
-    assert asyncio.run(singly(asyncio.run(tt.Device.open("reference")))) == tokens.tolist()
-    assert len(set(tokens)) > 6
-
-
-def marking(
-    seen: np.ndarray, ids: np.ndarray, dims: tuple[tt.dim.Dim, ...] | None = None
-) -> object:
-    g = tt.Graph()
-    flags = g.state("seen", seen.shape, seen.dtype.name)
-    g.output("seen", tt.ops.mark(flags, g.input("ids", dims or ids.shape, ids.dtype.name)))
-    return g
-
-
-@pytest.mark.parametrize(
-    ("shape", "ids"),
-    [
-        ((5,), [3]),
-        ((5,), 4),
-        ((70,), [[0, 69, 69], [3, 3, 0]]),
-        ((5,), [-1, 5, 2, 2**31 - 1, -(2**31)]),  # past the table: padding, say
-        ((2, 5), [1, 4]),
-        ((2, 5), [[1, 4, -1], [0, 0, 5]]),
-    ],
-)
-def test_mark(device: harness.Device, shape: tuple[int, ...], ids: object) -> None:
-    array = np.array(ids, np.int32)
-    graph = marking(np.zeros(shape, np.int32), array)
-    want = tt.evaluate(graph, ids=array)["seen"]
-    np.testing.assert_array_equal(device.run(graph, ids=array)["seen"], want)
-    flat = want.reshape(-1, shape[-1])
-    for row, mine in zip(flat, array.reshape(len(flat), -1), strict=True):
-        assert set(np.flatnonzero(row)) == {int(i) for i in mine if 0 <= i < shape[-1]}
-
-
-@pytest.mark.parametrize("count", [1, 9])
-def test_mark_takes_a_symbolic_count(device: harness.Device, count: int) -> None:
-    ids = np.arange(count, dtype=np.int32) * 2
-    graph = marking(np.zeros(20, np.int32), ids, (tt.Sym("count", 9),))
-    assert device.run(graph, ids=ids)["seen"].sum() == count
-
-
-def test_what_is_marked_stays() -> None:
-    ids = np.array([1], np.int32)
-    graph = marking(np.zeros(4, np.int32), ids)
-    out = tt.evaluate(graph, ids=ids, seen=np.array([0, 0, 1, 0], np.int32))
-    np.testing.assert_array_equal(out["seen"], [0, 1, 1, 0])
-
-
 @pytest.mark.parametrize(("software", "v", "lanes"), [
     (True, 1, 4), (True, 8192, 4), (True, 128_256, 4), (True, 2**24, 256), (False, 1, 256),
 ])  # fmt: skip
@@ -366,23 +246,6 @@ def test_choice_follows_shapes_and_device(software: bool, v: int, lanes: int) ->
     steps = tt.plan.plan(g, tt.target.Target("native", software=software)).steps
     assert [s.kernel.name for s in steps] == ["argmax", "argmax", "sample_masses", "sample"]
     assert steps[-1].kernel["LANES"] == lanes
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "expected"),
-    [
-        ("temperature", -0.1, r"0 \(greedy\) to 1e6"),
-        ("temperature", math.nan, r"0 \(greedy\) to 1e6"),
-        ("top_k", -1, r"0 \(off\) to 2\*\*31 - 1"),
-        ("top_p", 1.01, "0 to 1"),
-        ("min_p", -1, "0 to 1"),
-        ("repetition_penalty", 0, "0.001 to 1000"),
-        ("seed", 2**64, r"0 to 2\*\*64 - 1"),
-    ],
-)
-def test_settings_there_are_not(name: str, value: float, expected: str) -> None:
-    with pytest.raises(UnsupportedError, match=f"{name} is {value}, expected {expected}"):
-        Sampling(**{name: value})
 
 
 def test_operands_that_do_not_fit() -> None:
@@ -400,16 +263,3 @@ def test_operands_that_do_not_fit() -> None:
             graph_of(build(), {**sound, name: array})
     with pytest.raises(UnsupportedError, match="strategy is 'tall', expected one of narrow, wide"):
         graph_of(build("tall"), sound)
-    ids = np.zeros(3, np.int32)
-    for seen, given, message in (
-        (ids.astype(np.float32), ids, r"mark: seen is float32\[3\], expected int32\[V\] or int32"),
-        (np.zeros((2, 2, 2), np.int32), ids, r"mark: seen is int32\[2, 2, 2\], expected int32\[V"),
-        (ids, ids.astype(np.float32), r"mark: ids is float32\[3\], expected int32\[…\]"),
-        (
-            np.zeros((2, 9), np.int32),
-            ids,
-            r"mark: ids is int32\[3\], expected int32\[2, …\] \(seen",
-        ),
-    ):
-        with pytest.raises(ShapeError, match=message):
-            marking(seen, given)

@@ -24,6 +24,10 @@ async def main(_):
 """
 
 
+# Needs a GPU and a browser with subgroup matrices: `nox -s gpu` compiles and runs it.
+ELSEWHERE = {"linear_qgsw_matrix"}
+
+
 def in_naga(native: harness.Native) -> list[str]:
     kernels = [k for k in map(kernel.load, kernel.names()) if k.features <= native.info.features]
     assert native.device.backend
@@ -33,12 +37,14 @@ def in_naga(native: harness.Native) -> list[str]:
 
 def test_every_file_compiles_in_naga_and_tint(native: harness.Native, chrome: harness.Tab) -> None:
     naga, tint = in_naga(native), pickle.loads(chrome.call(COMPILE))
-    assert {*naga, *tint} == {*kernel.names()}, "compiled nowhere: no adapter has their features"
+    assert {*naga, *tint} | ELSEWHERE == {*kernel.names()}, (
+        "compiled nowhere: no adapter has their features"
+    )
     featureless = {n for n in kernel.names() if not kernel.load(n).features}
     assert featureless <= {*naga} & {*tint}
 
 
-@pytest.mark.parametrize("name", kernel.names())
+@pytest.mark.parametrize("name", sorted({*kernel.names()} - ELSEWHERE))
 def test_a_broken_file_is_refused(native: harness.Native, name: str) -> None:
     """What the test above relies on: the compiler does look."""
     loaded = kernel.load(name)

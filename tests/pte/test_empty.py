@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_operators import LAYOUT, built
 
 import harness
 import tensortab as tt
+from calls import LAYOUT, built
 from catalogue import assert_within, cases, results
 from tensortab.errors import FormatError
 

@@ -17,7 +17,7 @@ from tensortab import pte
 from tensortab.errors import FormatError, ShapeError, UnsupportedError
 from tensortab.pte import program
 from tensortab.pte.build import build
-from tensortab.pte.module import check
+from tensortab.pte.check import check
 from tensortab.target import Target
 from tensortab.weights import open_source
 
@@ -34,7 +34,8 @@ async def load(data: bytes) -> None:
             if d.bounds is not None:
                 graph = build(d.name, d.prefix, d.blob, d.bounds).graph
                 try:
-                    planning.plan(graph, Target("native"))
+                    for step in planning.plan(graph, Target("native")).steps:
+                        step.pack(planning.largest(graph))
                 except ShapeError as error:  # as Delegate.session does
                     raise FormatError(str(error)) from error
 

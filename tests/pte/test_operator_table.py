@@ -84,7 +84,7 @@ def test_every_kernel_outside_of_delegates(table: str) -> None:
 def test_dtypes_are_found(table: str) -> None:
     """Some that are known: by promotion, by comparison, of several tensors, of the result alone."""
     for operator, dtypes in (
-        ("aten.add.Tensor", "f32 i32"),
+        ("aten.add.Tensor", "f32 i32 u8 i8"),
         ("aten.logical_and.default", "any"),
         ("aten.gelu.default", "f32"),
         ("et_vk.linear_q4gsw.default", "f32 × u8"),

@@ -1,6 +1,5 @@
 """Operators, and forms of them, that the catalogue has no case of: calls of a blob made by hand."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,63 +8,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 
 import harness
-import tensortab as tt
+from calls import LAYOUT, Evaluated, agree, normal, tensor
 from close import assert_close
 from tensortab.dim import value
 from tensortab.errors import FormatError, UnsupportedError
-from tensortab.pte.blob import Blob, Call, SymInt, TensorValue, ValueList
-from tensortab.pte.build import Built, build
+from tensortab.pte.blob import Blob, Call, SymInt, ValueList
+from tensortab.pte.build import build
 from tensortab.quant import q4gsw
-
-Evaluated = Callable[[str, list[Any], list[Any]], list[np.ndarray]]
-
-
-def tensor(array: np.ndarray) -> TensorValue:
-    return TensorValue(array.dtype.name, array.shape, None, -1)
-
-
-def built(
-    name: str, args: list[Any], outputs: list[np.ndarray | int]
-) -> tuple[Built, dict[str, np.ndarray]]:
-    """One call: arrays among the arguments are inputs, an int among the outputs one of them."""
-    values: list[Any] = [tensor(a) if isinstance(a, np.ndarray) else a for a in args]
-    given = [i for i, a in enumerate(args) if isinstance(a, np.ndarray)]
-    found = []
-    for out in outputs:
-        found.append(out if isinstance(out, int) else len(values))
-        values += [] if isinstance(out, int) else [tensor(out)]
-    last = found[0]
-    if len(found) > 1:
-        last = len(values)
-        values.append(ValueList(tuple(found)))
-    call = Call(name, (*range(len(args)), last), 0)
-    blob = Blob((call,), tuple(values), tuple(given), tuple(found))
-    made = build("test.pte", "", blob, [args[i].shape for i in given])
-    return made, dict(zip(made.inputs, (args[i] for i in given), strict=True))
-
-
-@pytest.fixture
-def both(native: harness.Native) -> Evaluated:
-    """Evaluate a call, after a look that the device agrees."""
-
-    def run(name: str, args: list[Any], outputs: list[np.ndarray | int]) -> list[np.ndarray]:
-        made, arrays = built(name, args, outputs)
-        want = tt.evaluate(made.graph, **arrays)
-        got = native.run(made.graph, **arrays)
-        for n in made.outputs:
-            assert_close(got[n], want[n], atol=2e-5, rtol=1e-5)
-        return [want[n] for n in made.outputs]
-
-    return run
-
-
-def normal(*shape: int) -> np.ndarray:
-    return np.random.default_rng(shape).standard_normal(shape, np.float32)
-
-
-def agree(got: list[np.ndarray], *want: torch.Tensor, atol: float = 1e-5) -> None:
-    for g, w in zip(got, want, strict=True):
-        assert_close(g, w.detach().numpy(), atol=atol, rtol=1e-5)
 
 
 @pytest.mark.parametrize("in_place", [True, False])
@@ -190,7 +139,6 @@ def test_a_value_is_computed_once(both: Evaluated) -> None:
 
 X = normal(2, 3, 4)
 WHOLE = np.arange(-6, 6, dtype=np.int32).reshape(3, 4)
-LAYOUT = [None] * 4
 A, B, SQUARE = normal(3, 5), normal(5, 4), normal(2, 4, 4)
 PLAIN: list[tuple[str, list[Any], torch.Tensor]] = [
     ("aten._to_copy.default", [X, *LAYOUT, False, None], torch.from_numpy(X).int()),

@@ -17,6 +17,7 @@ FLAG = X > 0
 IDS = np.array([2, 0, 1], np.int64)
 IMAGE = np.random.default_rng(2).standard_normal((2, 4, 7, 6)).astype(np.float32)
 FILTER = np.random.default_rng(3).standard_normal((6, 2, 3, 2)).astype(np.float32)
+TURNED = np.random.default_rng(4).standard_normal((4, 3, 3, 2)).astype(np.float32)
 BIAS = np.arange(6, dtype=np.float32)
 STEPS = [(2, 1), (1, 0), (1, 2)]  # stride, padding, dilation
 
@@ -79,6 +80,7 @@ CASES: list[tuple[str, str, list[Any]]] = [
     ("aten::flip.out", "flip", [X, (0, 2)]),
     ("aten::repeat.out", "repeat", [Y, (2, 1, 3)]),
     ("aten::gather.out", "gather", [X, 1, np.zeros((2, 1, 4), np.int64)]),
+    ("aten::gather.out", "gather", [X, 1, np.ones((1, 5, 2), np.int64)]),
     ("aten::index_select.out", "index_select", [X, 1, IDS]),
     ("aten::embedding.out", "embedding", [X[0], IDS]),
     ("aten::cumsum.out", "cumsum", [X, 1]),
@@ -107,6 +109,17 @@ CASES: list[tuple[str, str, list[Any]]] = [
     ("aten::convolution.out", "convolution", [
         IMAGE[..., 0], FILTER[..., 0], None, (1,), (1,), (1,), False, (0,), 2,
     ]),
+    ("aten::convolution.out", "convolution", [IMAGE, TURNED, BIAS, *STEPS, True, (1, 1), 2]),
+    ("aten::convolution.out", "convolution", [
+        IMAGE[..., 0], TURNED[..., 0], None, (3,), (1,), (2,), True, (2,), 1,
+    ]),
+    ("aten::convolution.out", "convolution", [
+        IMAGE[:, None], FILTER[:, :1, None], None, (1,), (0,), (1,), False, (0,), 1,
+    ]),
+    ("aten::index.Tensor_out", "index.Tensor", [X, (None, IDS, IDS)]),
+    ("aten::index.Tensor_out", "index.Tensor", [X, (IDS[:2] - 1, None, IDS[:1])]),
+    ("aten::index_put.out", "index_put", [X, (None, IDS), X[:, ::-1].copy(), False]),
+    ("aten::index_put.out", "index_put", [X, (IDS[:2] - 1, IDS[[1, 1]]), Y[:1], True]),
 ]  # fmt: skip
 
 
@@ -144,6 +157,14 @@ def test_what_does_not_fit_is_said() -> None:
         portable.run("f.pte: forward", "aten::svd.out", [X], "float32")
     with pytest.raises(FormatError, match=r"aten::view_copy.out of \['float32\[2, 3, 4\]', \(5,"):
         portable.run("f.pte: forward", "aten::view_copy.out", [X, (5, 5)], "float32")
-    arguments = [IMAGE, FILTER, None, (1,), (0,), (1,), True, (0,), 1]
-    with pytest.raises(UnsupportedError, match=r"aten::convolution.out: transposed, outside of a"):
-        portable.run("f.pte: forward", "aten::convolution.out", arguments, "float32")
+    for name, args, match in (
+        ("aten::arange.start_out", [0, 1e12, 1], r"an array of \[1000000000000\], expected at"),
+        ("aten::arange.start_out", [0, 1, 0], r"arange.start_out of \[0, 1, 0\]: division by"),
+        ("aten::repeat.out", [X, (1 << 40,)], r"an array of \[1099511627776, 2, 3, 4\], expected"),
+        ("aten::full.out", [(1 << 40,), 1], r"\(1099511627776,\), more than the 24 elements of"),
+        ("aten::index.Tensor_out", [X, (IDS + 9,)], r"index 11 is out of bounds for axis 0 with"),
+        ("aten::convolution.out", [IMAGE, FILTER, None, (1,), (1 << 40,), (1,), False, (0,), 2],
+         r"an array of \[2, 2, 2199023255559, 2199023255558\], expected"),
+    ):  # fmt: skip
+        with pytest.raises(FormatError, match=match):
+            portable.run("f.pte: forward", name, args, "float32", X.size)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tokenizers
 
-from tensortab import vendor
+from tensortab import parts, vendor
 from tensortab.errors import FormatError, SetupError, ShapeError
 from tensortab.text import Tokenizer
 from tensortab.text.repair import repairs
@@ -200,3 +200,31 @@ def test_a_tab_gives_the_same_ids_without_lowercasing(chrome):
 def test_a_tab_refuses_what_is_no_tokenizer(chrome, data):
     with pytest.raises(FormatError, match=r"^tokenizer\.json: "):
         in_tab(chrome, data, [])
+
+
+# As in a notebook: no boot code has imported the library, but the wheel brought it along.
+BESIDE = """
+import json
+from pathlib import Path
+
+import js
+from tensortab.text import Tokenizer, browser
+
+async def main(payload):
+    script, text = json.loads(payload)
+    beside = Path(browser.__file__).with_name("tokenizers.mjs")
+    served, js.tensortab.tokenizers = js.tensortab.tokenizers, None
+    beside.write_text(script + "// %23 ☃ ")
+    try:
+        return json.dumps((await Tokenizer.from_json(text)).encode("ab b")).encode()
+    finally:
+        js.tensortab.tokenizers = served
+        beside.unlink()
+"""
+
+
+def test_a_tab_takes_the_library_beside_the_package(chrome):
+    text = made("[CLS] $A [SEP]")
+    script = (vendor.cache() / parts.TOKENIZERS / "tokenizers.mjs").read_text()
+    ids = json.loads(chrome.call(BESIDE, json.dumps([script, text]).encode()))
+    assert ids == opened(text).encode("ab b")

@@ -1,11 +1,9 @@
 """A checkpoint of one's own in the page: a folder picked or dropped."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import BrowserContext
 
 import harness
 import tensortab as tt
@@ -13,14 +11,6 @@ import tiny_llama
 from visit import Visit
 
 PROMPT = "def add(a, b):"
-
-
-@pytest.fixture(scope="module")
-def ready(loop: harness.Loop, chrome: harness.Tab, profile: BrowserContext) -> Iterator[Visit]:
-    visit = Visit.start(loop.run, chrome, profile)
-    visit.open("write", "ready")
-    yield visit
-    loop.run(visit.page.close())
 
 
 @pytest.fixture(scope="module")
@@ -61,34 +51,6 @@ def test_a_picked_folder_writes_as_it_does_natively(
     ready.expect("#fact-model").to_have_text("python-16m")
     ready.expect("#embedded").to_be_hidden()
     assert write(ready)
-
-
-def test_a_model_with_a_template_takes_chat_messages(
-    ready: Visit, folder: Path, tmp_path: Path, native: harness.Native
-) -> None:
-    for file in folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}\n# answer:")
-
-    async def expected() -> str:
-        model = await tt.load(str(tmp_path), device=native.device)
-        messages = [{"role": "user", "content": PROMPT}]
-        pieces = model.generate(messages, temperature=0, max_new_tokens=8)
-        text = "".join([piece async for piece in pieces])
-        model.destroy()
-        return text
-
-    ready.expect("#chat-row").to_be_hidden()
-    pick(ready, tmp_path)
-    ready.do(ready.page.check("#chat"))
-    answer = write(ready)
-    assert answer == ready.do(expected())
-    ready.expect("#continue").to_be_hidden()
-    ready.do(ready.page.uncheck("#chat"))
-    assert write(ready) != answer
-    ready.do(ready.page.click("#embedded"))
-    ready.expect("#fact-model").to_have_text("python-16m")
-    ready.expect("#chat-row").to_be_hidden()
 
 
 def test_what_is_unsupported_is_told_and_the_model_stays(

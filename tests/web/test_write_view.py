@@ -1,11 +1,9 @@
 """The view that writes Python, used as a person would use it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext
 
 import harness
 import tensortab as tt
@@ -22,14 +20,6 @@ WATCH_TEXT = """() => {
   const all = {childList: true, characterData: true, subtree: true};
   new MutationObserver(note).observe(written, all);
 }"""
-
-
-@pytest.fixture(scope="module")
-def ready(loop: harness.Loop, chrome: harness.Tab, profile: BrowserContext) -> Iterator[Visit]:
-    visit = Visit.start(loop.run, chrome, profile)
-    visit.open("", "ready")
-    yield visit
-    loop.run(visit.page.close())
 
 
 def fill(visit: Visit, prompt: str, **fields: Any) -> None:
@@ -170,15 +160,17 @@ def test_html_stays_text(ready: Visit) -> None:
 
 
 def test_keyboard_reaches_everything(ready: Visit) -> None:
+    write(ready, PROMPT, max_new_tokens=4)
     ready.do(ready.page.eval_on_selector(".settings details", "e => e.open = false"))
     ready.do(ready.page.focus("#prompt"))
     reached = []
-    for _ in range(10):
+    for _ in range(12):
         ready.do(ready.page.keyboard.press("Tab"))
         described = "e => e.id || e.name || e.textContent.trim().split(' ')[0]"
         reached.append(ready.do(ready.page.locator(":focus").evaluate(described)))
     assert reached[:4] == ["def", "class", "def", "with"]
-    assert reached[4:9] == ["run", "temperature", "max_new_tokens", "seed", "More"]
+    assert reached[4:8] == ["run", "continue", "copy", "answer"]
+    assert reached[8:] == ["temperature", "max_new_tokens", "seed", "More"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -278,6 +278,24 @@ def test_memory_that_was_released_is_used_again(chrome, site):
     assert found == [[2, 1, half, True], [2, 1, half, True], [2, 2, half, True]]
 
 
+ONCE = """
+import os
+from tensortab.weights import open_source
+
+async def main(payload):
+    with open("/tmp/once", "wb") as file:
+        file.write(payload)
+    source = open_source("/tmp/once")
+    first = await source.read(0, 4)
+    os.remove("/tmp/once")
+    return first + await source.read(4, await source.size())
+"""
+
+
+def test_a_path_is_opened_once(chrome):
+    assert chrome.call(ONCE, b"still there") == b"still there"
+
+
 def test_no_such_file(chrome):
     with pytest.raises(SetupError, match=r"^/tmp/absent: No such file"):
         chrome.call(ABSENT, b"/tmp/absent")

@@ -34,9 +34,9 @@ export const lane = (python) =>
           return null;
         },
       },
-      async write(model, { id, prompt, chat, options }, stale) {
-        const emit = (text, tokens) => postMessage({ type: "progress", id, text, tokens });
-        return plain(await model.write(asJson({ prompt, chat, options }), stale, emit));
+      async write(model, { id, prompt, options }, stale) {
+        const emit = (text, tokens, read) => postMessage({ type: "progress", id, text, tokens, read });
+        return plain(await model.write(asJson({ prompt, options }), stale, emit));
       },
     },
   );

@@ -17,7 +17,7 @@ from tensortab.text.chat import ChatTemplate
 from tensortab.text.generator import Generator
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
-Emit = Callable[[str, int], None]  # a piece of text, how many tokens by now
+Emit = Callable[[str, int, int], None]  # a piece of text; tokens by now, and of the prompt
 
 # Text goes to the page in pieces of so long: a GPU's thousand tokens a second as a message each
 # would keep the page from everything else.
@@ -78,21 +78,18 @@ class Writer:
         }
 
     async def write(self, job: str, stale: Callable[[], bool], emit: Emit) -> dict[str, Any]:
-        """Stream the text after a job's prompt (JSON: prompt, chat, options) to `emit`.
+        """Stream the text after a job's prompt (JSON: prompt, options) to `emit`.
 
-        With chat the prompt is a person's message, and the text its answer.
+        A prompt is a text, or a conversation's messages.
 
-        The answer: `prompt` and `tokens`, in tokens; `first`, seconds to the first of them, and
-        `rest`, to the last; `end`: "limit", "context", "stopped", or "end" where the model or a
-        stop string ended it. `refused` is a sentence instead, for what cannot be done.
+        The answer: `prompt`, `reused` of it and `tokens`, in tokens; `first`, seconds to the first
+        of them, and `rest`, to the last; `end`: "limit", "context", "stopped", or "end" where the
+        model or a stop string ended it. `refused` is a sentence instead, for what cannot be done.
         """
         asked = json.loads(job)
-        prompt = asked["prompt"]
-        if asked["chat"]:
-            prompt = [{"role": "user", "content": prompt}]
         async with self.turn:
             try:
-                return await self._write(prompt, asked["options"], stale, emit)
+                return await self._write(asked["prompt"], asked["options"], stale, emit)
             except DeviceError:  # nothing a person could ask for otherwise
                 raise
             except TensortabError as error:
@@ -102,22 +99,27 @@ class Writer:
         self, prompt: Any, options: dict[str, Any], stale: Callable[[], bool], emit: Emit
     ) -> dict[str, Any]:
         sent, text, stopped = perf_counter(), "", False
+
+        def send() -> None:
+            emit(text, self.model.last.new_tokens, self.model.last.prompt_tokens)
+
         async with aclosing(self.model.generate(prompt, **options)) as pieces:
             async for piece in pieces:
                 text += piece
                 if (now := perf_counter()) - sent > SECONDS:
-                    emit(text, self.model.last.new_tokens)
+                    send()
                     text, sent = "", now
                     await asyncio.sleep(0)  # a stop's message gets its turn, on numpy too
                     if stopped := stale():
                         break
-        took = self.model.last
         if text:
-            emit(text, took.new_tokens)
+            send()
+        took = self.model.last
         full = took.new_tokens >= took.room
         limit = "limit" if took.room >= options["max_new_tokens"] else "context"
         return {
             "prompt": took.prompt_tokens,
+            "reused": took.reused_tokens,
             "tokens": took.new_tokens,
             "first": took.prefill_seconds,
             "rest": took.decode_seconds,

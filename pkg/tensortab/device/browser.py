@@ -267,5 +267,14 @@ def _target(adapter: Any, features: frozenset[str], limits: dict[str, int]) -> T
     fallback = getattr(info, "isFallbackAdapter", False) or architecture == "swiftshader"
     return Target(
         "browser", text("vendor"), architecture, text("description"), bool(fallback), features,
-        limits,
+        limits, matrices=_matrices(info, features),
     )  # fmt: skip
+
+
+def _matrices(info: Any, features: frozenset[str]) -> bool:
+    if not {"chromium-experimental-subgroup-matrix", "shader-f16"} <= features:
+        return False
+    wanted = ("f16", "f32", 16, 16, 16)
+    fields = ("componentType", "resultComponentType", "M", "N", "K")
+    offered = [tuple(getattr(c, f) for f in fields) for c in info.subgroupMatrixConfigs]
+    return info.subgroupMinSize == info.subgroupMaxSize == 32 and wanted in offered

@@ -14,7 +14,6 @@ from ..errors import DeviceError, KernelError
 from ..kernel import Kernel
 from ..target import DEFAULT_LIMITS, Target
 from . import (
-    TIMED,
     Bound,
     Buffer,
     Bytes,
@@ -29,6 +28,7 @@ from . import (
     round_up,
     split_reads,
 )
+from .native_readback import Clock, Readback
 
 _COPY = wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.COPY_SRC
 _WANTED = ("timestamp-query", "subgroup", "shader-f16")
@@ -172,8 +172,8 @@ class NativeRecording:
         self._apply(run)
         encoder = self._gpu.create_command_encoder()
         sources = [(self._buffers[r.slot], r.nbytes) for r in run.reads]
-        clock = _Clock(self._gpu, run.times) if run.timed else None
-        back = _Readback(self._gpu, sources, run.times, clock.nbytes if clock else 0)
+        clock = Clock(self._gpu, run.times) if run.timed else None
+        back = Readback(self._gpu, sources, run.times, clock.nbytes if clock else 0)
         for time in range(run.times):
             sweep = encoder.begin_compute_pass(timestamp_writes=clock and clock.around(time))
             for step in range(len(self._steps)):
@@ -185,21 +185,21 @@ class NativeRecording:
         self._finish(encoder)
         return self._result(back, run)
 
-    async def _result(self, back: _Readback, run: Run) -> list[bytes]:
+    async def _result(self, back: Readback, run: Run) -> list[bytes]:
         return split_reads(back.read(), run)
 
     async def profile(self, run: Run) -> tuple[list[Span], list[bytes]]:
         self._apply(run)
         encoder = self._gpu.create_command_encoder()
         count = len(self._steps)
-        clock = _Clock(self._gpu, count)
+        clock = Clock(self._gpu, count)
         for step in range(count):
             timed = encoder.begin_compute_pass(timestamp_writes=clock.around(step))
             self._dispatch(timed, step)
             timed.end()
         sources = [(self._buffers[r.slot], r.nbytes) for r in run.reads]
         sources.insert(0, (clock.resolve(encoder), clock.nbytes))
-        back = _Readback(self._gpu, sources, 1)
+        back = Readback(self._gpu, sources, 1)
         back.copy(encoder, 0)
         self._finish(encoder)
         data = back.read()
@@ -227,67 +227,6 @@ class NativeRecording:
 
     def destroy(self) -> None:
         self._steps.clear()
-
-
-class _Clock:
-    """Timestamps at both ends of passes, numbered from 0."""
-
-    def __init__(self, gpu: Any, passes: int) -> None:
-        parts = [min(TIMED, passes - first) for first in range(0, passes, TIMED)]
-        self._sets = [gpu.create_query_set(type="timestamp", count=2 * n) for n in parts]
-        self._parts = parts
-        usage = wgpu.BufferUsage.QUERY_RESOLVE | wgpu.BufferUsage.COPY_SRC
-        self.nbytes = 16 * passes
-        self._stamps = gpu.create_buffer(size=max(self.nbytes, 16), usage=usage)
-
-    def around(self, index: int) -> dict[str, Any]:
-        """What begin_compute_pass wants to hear."""
-        return {
-            "query_set": self._sets[index // TIMED],
-            "beginning_of_pass_write_index": index % TIMED * 2,
-            "end_of_pass_write_index": index % TIMED * 2 + 1,
-        }
-
-    def resolve(self, encoder: Any) -> Buffer:
-        """Where the timestamps will lie, two uint64 a pass."""
-        for i, (queries, count) in enumerate(zip(self._sets, self._parts, strict=True)):
-            encoder.resolve_query_set(queries, 0, 2 * count, self._stamps, 16 * TIMED * i)
-        return self._stamps
-
-
-class _Readback:
-    """A staging buffer: each source's bytes of all times in a row, padded to 4."""
-
-    def __init__(
-        self, gpu: Any, sources: Sequence[tuple[Buffer, int]], times: int, more: int = 0
-    ) -> None:
-        self._sources = [(b, round_up(n, 4)) for b, n in sources if n]
-        self._times = times
-        self._more = more  # bytes at the end
-        self._size = times * sum(n for _, n in self._sources) + more
-        usage = wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST
-        self._staging = gpu.create_buffer(size=max(self._size, 4), usage=usage)
-
-    def copy(self, encoder: Any, time: int) -> None:
-        """Encode the copies of one time."""
-        to = 0
-        for source, size in self._sources:
-            encoder.copy_buffer_to_buffer(source, 0, self._staging, to + time * size, size)
-            to += self._times * size
-
-    def copy_last(self, encoder: Any, source: Buffer) -> None:
-        """Encode the copy of what comes once, at the end."""
-        at = self._size - self._more
-        encoder.copy_buffer_to_buffer(source, 0, self._staging, at, self._more)
-
-    def read(self) -> bytes:
-        """Wait for the GPU, and free the buffer."""
-        if not self._size:
-            return b""
-        self._staging.map_sync("READ")
-        data = bytes(self._staging.read_mapped())
-        self._staging.destroy()
-        return data
 
 
 def _write(gpu: Any, buffer: Buffer, offset: int, data: Bytes) -> None:

@@ -1,6 +1,6 @@
 """argmax: y[…] = the index of the greatest element of x[…, :], the lowest where several are.
 
-x  float32 […, D], finite or infinite but not NaN; −0 and denormals count as 0, as GPUs flush them
+x  float32 or int32 […, D]; NaN is the greatest; −0 and denormals count as 0, as GPUs flush them
 y  int32 […]
 
 Two passes, so that a long row is shared by many workgroups: the best of each chunk, then of those.
@@ -19,7 +19,7 @@ from ..errors import ShapeError
 from ..kernel import Kernel, load
 from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..target import Target
-from .layout import require_float32, require_strategy, rows_of
+from .layout import require_strategy, rows_of
 
 _KERNEL = load("argmax")
 STRATEGIES = ("narrow", "wide")
@@ -38,7 +38,7 @@ def choose(target: Target, strategy: str | None) -> str:
 
 def passes(target: Target, y: Tensor, x: Tensor, strategy: str | None) -> list[Dispatch]:
     """The dispatches that fill y, an index of 4 bytes for each row of x."""
-    first = _kernel(choose(target, strategy))
+    first = _kernel(choose(target, strategy)).specialise(WHOLE=x.dtype == "int32")
     last = first.specialise(FINAL=True)
     rows, d = rows_of(x), x.shape[-1]
     chunks = ceildiv(d, first["CHUNK"])
@@ -52,7 +52,8 @@ def passes(target: Target, y: Tensor, x: Tensor, strategy: str | None) -> list[D
 
 
 def _shape(x: Tensor, *, strategy: str | None = None) -> Spec:
-    require_float32("argmax", x=x)
+    if x.dtype not in ("float32", "int32"):
+        raise ShapeError(f"argmax: x is {x.spec}, expected float32 or int32")
     require_strategy("argmax", strategy, STRATEGIES)
     if not x.shape or lower(x.shape[-1]) < 1:
         raise ShapeError(f"argmax: x is {x.spec}, expected […, D] with D at least 1")
@@ -60,8 +61,9 @@ def _shape(x: Tensor, *, strategy: str | None = None) -> Spec:
 
 
 def _reference(x: Array, *, strategy: str | None = None) -> Array:
-    tiny = np.finfo(np.float32).tiny
-    return np.asarray(np.argmax(np.where(np.abs(x) < tiny, 0, x), -1))
+    if x.dtype.kind == "f":
+        x = np.where(np.abs(x) < np.finfo(np.float32).tiny, 0, x)
+    return np.asarray(np.argmax(x, -1))
 
 
 def _lower(target: Target, y: Tensor, x: Tensor, *, strategy: str | None = None) -> list[Dispatch]:

@@ -16,9 +16,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..dim import Dim, ceildiv, lower, upper
+from ..dim import Dim, ceildiv, lower, maximum, minimum, product, upper
 from ..errors import ShapeError
-from ..op import Array, Composite, Dispatch, Op, Spec, Tensor
+from ..op import Array, Composite, Dispatch, Limit, Op, Spec, Tensor
 from ..target import Target
 from .layout import Shape, contiguous
 from .permute import reshape
@@ -30,6 +30,9 @@ def _shape(x: Tensor, shape: Shape, strides: Shape, offset: Dim = 0) -> Spec:
         raise ShapeError(f"as_strided: x is {x.spec}, expected a dtype of 4 bytes")
     if len(shape) != len(strides):
         raise ShapeError(f"as_strided: {len(strides)} strides, expected {len(shape)}, as of sizes")
+    beyond, _, what = _limit(x, shape, strides, offset)
+    if lower(beyond) > 0:
+        raise ShapeError(f"as_strided: {what}, {x.spec}, is {beyond}, expected 0")
     return Spec(tuple(shape), x.dtype)
 
 
@@ -48,7 +51,21 @@ def _lower(
     return [strided("as_strided", target, y, x, shape, strides, contiguous(shape), x0=offset)]
 
 
-as_strided = Op("as_strided", _shape, _reference, _lower)
+def _limit(x: Tensor, shape: Shape, strides: Shape, offset: Dim = 0) -> Limit:
+    """Sizes from 0 on, and every place within x: how far they are from that."""
+    last, least = offset, offset
+    for n, s in zip(shape, strides, strict=True):
+        reach = (n - 1) * s
+        last, least = last + maximum(reach, 0), least + minimum(reach, 0)
+    beyond: Dim = maximum(last - (product(x.shape) - 1), -least)
+    if any(n == 0 for n in shape):
+        beyond = 0
+    for n in shape:
+        beyond = maximum(beyond, -n)
+    return beyond, 0, f"how far the places {_text(shape)} by {_text(strides)} are beyond x"
+
+
+as_strided = Op("as_strided", _shape, _reference, _lower, limit=_limit)
 
 
 def axis_of(op: str, x: Tensor, axis: int) -> int:
@@ -132,7 +149,7 @@ def _place(place: Dim, n: Dim) -> Dim:
     if place < 0:
         place_from_end = n + place
         return max(place_from_end, 0) if isinstance(place_from_end, int) else place_from_end
-    return min(place, n) if isinstance(n, int) else place
+    return n if place >= upper(n) else place
 
 
 def _renamed(x: Tensor, shape: Shape) -> Tensor:

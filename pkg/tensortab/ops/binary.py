@@ -1,13 +1,16 @@
 """Ops of two operands, element by element with broadcasting: each is a case of binary.wgsl.
 
 minimum, maximum       float32 or int32
-pow                    float32; of a negative base for whole exponents only
-floor_divide           ⌊a / b⌋, trunc_divide towards zero, remainder a − ⌊a / b⌋ · b; float32, int32
+pow                    float32; of a negative base for whole exponents only, else NaN
+floor_divide           ⌊a / b⌋, trunc_divide towards zero, remainder a − ⌊a / b⌋ · b, of b's sign;
+                       float32, int32. They are exact where float32 can hold the quotient
 eq ne lt le gt ge      float32, int32, uint8, int8 or bool; y is bool
 bitwise_and, _or, _xor int32 or bool; of bools they are logical
 where                  a where the condition (bool) holds, else b; any dtype of 4 bytes
 
-b may be a Python number, but for `where`. The names are PyTorch's.
+b may be a Python number, but for `where`. The names are PyTorch's. Of NaN comes NaN, and a
+comparison with it is false but for ne. A kernel cannot raise: an integer a divided by 0 is a, with
+a remainder of 0.
 """
 
 from __future__ import annotations
@@ -26,33 +29,37 @@ _WHERE = load("where")
 _BITS = ("int32", "bool")
 
 
-def _quotient(a: Array, b: Array) -> Array:
-    with np.errstate(all="ignore"):
-        if a.dtype.kind != "f":
-            return np.floor_divide(a, b)
-        found: Array = np.floor(a.astype(np.float64) / b)
-        return found
+def _alike(a: Array, b: Array | float) -> Array:
+    """B in a's dtype; integers in int64, with 1 for 0, by which a is its own quotient."""
+    if a.dtype.kind == "f":
+        return np.asarray(b, a.dtype)
+    return np.where(np.equal(b, 0), 1, b).astype(np.int64)
+
+
+def _floor_divide(a: Array, b: Array) -> Array:
+    return np.floor_divide(a, _alike(a, b))
 
 
 def _trunc_divide(a: Array, b: Array) -> Array:
-    with np.errstate(all="ignore"):
+    if a.dtype.kind == "f":
         return np.trunc(a.astype(np.float64) / b)
-
-
-def _remainder(a: Array, b: Array) -> Array:
-    found: Array = a - _quotient(a, b) * b
+    wide, by = a.astype(np.int64), _alike(a, b)
+    found: Array = np.sign(wide) * np.sign(by) * (np.abs(wide) // np.abs(by))
     return found
 
 
+def _remainder(a: Array, b: Array) -> Array:
+    return np.remainder(a, _alike(a, b))
+
+
 def _pow(a: Array, b: Array) -> Array:
-    with np.errstate(all="ignore"):
-        return np.power(a.astype(np.float64), b)
+    return np.power(a.astype(np.float64), b)
 
 
 minimum = binary("minimum", 10, np.minimum)
 maximum = binary("maximum", 11, np.maximum)
 pow = binary("pow", 12, _pow, ("float32",))  # noqa: A001  # PyTorch's name
-floor_divide = binary("floor_divide", 13, _quotient)
+floor_divide = binary("floor_divide", 13, _floor_divide)
 trunc_divide = binary("trunc_divide", 14, _trunc_divide)
 remainder = binary("remainder", 15, _remainder)
 eq = binary("eq", 20, np.equal, DTYPES, "bool")

@@ -7,10 +7,11 @@
 
     x  float32 […, K]; rows are all of its dimensions but the last
 
-low' = min(row, 0) and high' = max(row, 0), so that 0 is a code. low … high are the codes, −128 …
-127 unless given. Rounding is half to even, arithmetic float32; a GPU may divide less exactly than
-IEEE 754 asks, so that what lies within a few ulp of half-way may round the other way. Source:
-torchao's choose_qparams_affine (asymmetric) and fake quantization.
+low' = min(row, 0) and high' = max(row, 0), so that 0 is a code. A row with NaN or ∞ has the scale
+∞, and NaN once it is faked. low … high are the codes, −128 … 127 unless given. Rounding is half to
+even, arithmetic float32; a GPU may divide less exactly than IEEE 754 asks, so that what lies within
+a few ulp of half-way may round the other way. Source: torchao's choose_qparams_affine (asymmetric)
+and fake quantization.
 """
 
 from __future__ import annotations
@@ -51,11 +52,13 @@ def _choose_shape(op: str, x: Tensor, *, ends: Ends = _CODES, eps: float = _EPS)
 
 
 def _choose_reference(op: str, x: Array, *, ends: Ends = _CODES, eps: float = _EPS) -> Array:
-    least, most = np.minimum(x.min(-1), 0), np.maximum(x.max(-1), 0)
+    v = np.where(np.isnan(x), np.inf, x)
+    least, most = np.minimum(v.min(-1), 0), np.maximum(v.max(-1), 0)
     scale: Array = np.maximum((most - least) / np.float32(ends[1] - ends[0]), np.float32(eps))
     if op == "choose_scale":
         return scale
-    zero_point: Array = np.clip(ends[0] - np.rint(least / scale), *ends)
+    place = np.divide(least, scale, out=np.zeros_like(scale), where=np.isfinite(scale))
+    zero_point: Array = np.clip(ends[0] - np.rint(place), *ends)
     return zero_point
 
 

@@ -2,7 +2,7 @@
 
 gelu  y = x · Φ(x) with Φ the normal distribution function (erf), or its tanh approximation
       0.5 · x · (1 + tanh(√(2/π) · (x + 0.044715 · x³)));  Hendrycks & Gimpel, arXiv 1606.08415
-silu  y = x / (1 + exp(−x)), which is x · σ(x)
+silu  y = x / (1 + exp(−x)), which is x · σ(x); below −80 what it is there, all but 0
 add   y = a + b, sub  y = a − b, mul  y = a · b, div  y = a / b, with numpy's broadcasting;
       b may be a Python number. float32, and but for div int32
 swiglu  y = silu(gate) · up, geglu  y = gelu(gate) · up with the tanh approximation, with
@@ -31,12 +31,6 @@ _GELU = {"none": 0, "tanh": 1}
 _SILU = 2
 _CODES = {"float32": 0, "int32": 1, "uint8": 2, "int8": 3, "bool": 4}  # as the kernels have them
 DTYPES = tuple(_CODES)
-_MOST = float(np.finfo(np.float32).max)
-
-
-def single(number: float) -> float:
-    """A number for an f32 field: beyond float32's range it is infinite."""
-    return float(np.copysign(np.inf, number) if abs(number) > _MOST else number)
 
 
 def _whole(number: float) -> int:
@@ -57,7 +51,7 @@ def unary_lower(
         PER=per,
     )
     n = product(x.shape)
-    fields = {"n": n, "s": single(s), "t": single(t), "i": _whole(s), "j": _whole(t)}
+    fields = {"n": n, "s": s, "t": t, "i": _whole(s), "j": _whole(t)}
     grid = fold(target, ceildiv(n, kernel["WIDTH"] * per))
     return [dispatch(kernel, grid, x=x, y=y, **fields)]
 
@@ -80,7 +74,7 @@ def binary_lower(
     grid = fold(target, ceildiv(product(y.shape), kernel["WIDTH"] * per))
     folded = fold4(name, y.shape, strides_in(a, y.shape), strides_in(other, y.shape))
     fields = {f"{k}{i}": v for k, vs in zip("dab", folded, strict=True) for i, v in enumerate(vs)}
-    numbers = {"scalar": single(number), "whole": _whole(number)}
+    numbers = {"scalar": number, "whole": _whole(number)}
     return [dispatch(kernel, grid, a=a, b=other, y=y, **numbers, **fields)]
 
 
@@ -124,8 +118,8 @@ def _silu_shape(x: Tensor) -> Spec:
 
 
 def _silu_reference(x: Array) -> Array:
-    v = x.astype(np.float64)
-    return float32(v / (1 + np.exp(np.minimum(-v, 700))))
+    v = np.maximum(x.astype(np.float64), -80)
+    return float32(v / (1 + np.exp(-v)))
 
 
 silu = Op("silu", _silu_shape, _silu_reference, partial(unary_lower, _SILU))

@@ -7,13 +7,14 @@ pad     x with a value around it: widths (before, after) for each dimension; any
 
 from __future__ import annotations
 
+import math
 import struct
 
 import numpy as np
 
 from ..dim import Dim, ceildiv, product
 from ..errors import ShapeError
-from ..kernel import load
+from ..kernel import load, single
 from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..target import Target
 from .elementwise import DTYPES
@@ -26,10 +27,17 @@ Widths = tuple[tuple[int, int], ...]
 
 def _element(value: float, dtype: str) -> Array:
     """A number in a dtype: beyond float32's range it is infinite, integers keep their low bits."""
-    with np.errstate(over="ignore"):
-        if dtype in ("float32", "bool"):
-            return np.asarray(value).astype(dtype)
+    if dtype == "float32":
+        return np.asarray(single(value)).astype(dtype)
+    if dtype == "bool":
+        return np.asarray(value).astype(dtype)
     return np.asarray(int(value) & 0xFFFFFFFF, np.uint32).astype(dtype)
+
+
+def _require_number(op: str, dtype: str, *values: float) -> None:
+    if dtype != "float32" and not all(map(math.isfinite, values)):
+        raise ShapeError(f"{op}: {values[0] if len(values) == 1 else values} in {dtype}, expected"
+                         " finite numbers")  # fmt: skip
 
 
 def _word(value: float, dtype: str) -> int:
@@ -48,6 +56,7 @@ def _fill(target: Target, y: Tensor, words: Dim, ramp: int, start: int, step: in
 def _full_shape(shape: tuple[Dim, ...], value: float, dtype: str = "float32") -> Spec:
     if dtype not in DTYPES:
         raise ShapeError(f"full: dtype is {dtype!r}, expected {' or '.join(DTYPES)}")
+    _require_number("full", dtype, value)
     return Spec(tuple(shape), dtype)
 
 
@@ -68,6 +77,7 @@ full = Op("full", _full_shape, _full_reference, _full_lower)
 def _arange_shape(n: Dim, start: float, step: float, dtype: str = "float32") -> Spec:
     if dtype not in ("float32", "int32"):
         raise ShapeError(f"arange: dtype is {dtype!r}, expected float32 or int32")
+    _require_number("arange", dtype, start, step)
     return Spec((n,), dtype)
 
 
@@ -92,6 +102,7 @@ def _pad_shape(x: Tensor, widths: Widths, value: float = 0.0) -> Spec:
         raise ShapeError(
             f"pad: widths are {widths}, expected two numbers from 0 for each dimension of {x.spec}"
         )
+    _require_number("pad", x.dtype, value)
     shape = tuple(a + n + b for (a, b), n in zip(widths, x.shape, strict=True))
     return Spec(shape, x.dtype)
 

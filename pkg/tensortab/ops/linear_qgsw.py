@@ -23,6 +23,8 @@ Strategies, `lower`'s choice unless one is named:
     gemv_subgroups  up to 16 rows of x: a workgroup walks along K together, subgroups add up
     gemv            the same without subgroups, through workgroup memory
     gemm            many rows: tiles of x and of dequantized w through workgroup memory
+    matrix          many rows, 4 bits: the GPU's matrix units, where the browser has them
+                    (linear_matrix.py: float16 products)
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ from ..target import Target
 from .elementwise import add as plus
 from .glu import ACTIVATIONS, glu, require_activation
 from .layout import float32, require_float32, require_strategy, require_vector, rows_of
+from .linear_matrix import ROWS as MATRIX_ROWS
+from .linear_matrix import matrix
 from .norm import rms_norm
 
 _TILE = load("linear_qgsw_tile")
@@ -55,7 +59,7 @@ _GEMV = replace(
     ),
 )
 _VECTOR = load("linear_qgsw_vector")
-_STRATEGIES = ("tile", "vector", "gemv_subgroups", "gemv", "gemm")
+_STRATEGIES = ("tile", "vector", "gemv_subgroups", "gemv", "gemm", "matrix")
 _GEMV_ROWS = 16  # LANES × 16 rows × a vec4 are the 16 KiB of workgroup memory every adapter has
 _FEW_ROWS = 8  # up to here gemv is chosen
 _MANY_COLUMNS = 8192
@@ -100,8 +104,10 @@ def _shape(
         )
     if high_first and bits != 4:
         raise UnsupportedError(f"{op}: high_first is for 4 bits, two codes to a byte")
-    if high_first and strategy == "vector":
-        raise UnsupportedError(f"{op}: strategy 'vector' takes the low nibble first")
+    if high_first and strategy in ("vector", "matrix"):
+        raise UnsupportedError(f"{op}: strategy {strategy!r} takes the low nibble first")
+    if bits != 4 and strategy == "matrix":
+        raise UnsupportedError(f"{op}: strategy 'matrix' takes 4 bits")
     require_vector(op, "bias", bias, n, f"N = {n} rows of packed")
     require_vector(op, "norm", norm, k, f"K = {k} weights a row")
     y = _result(op, Spec((*x.shape[:-1], n)), act)
@@ -153,9 +159,11 @@ def _reference(
     return float32(y if add is None else y + add)
 
 
-def _choose(target: Target, m: int, *, high_first: bool) -> str:
+def _choose(target: Target, m: int, bits: int, *, high_first: bool) -> str:
     if target.software:
         return "tile"
+    if m >= MATRIX_ROWS and target.matrices and bits == 4 and not high_first:
+        return "matrix"
     if m > _FEW_ROWS:
         return "gemm"
     if "subgroups" not in target.features:
@@ -237,7 +245,7 @@ def _lower(
     add: Tensor | None = None,
     strategy: str | None = None,
 ) -> list[Dispatch]:
-    chosen = strategy or _choose(target, upper(rows_of(x)), high_first=high_first)
+    chosen = strategy or _choose(target, upper(rows_of(x)), bits, high_first=high_first)
     operands = {"packed": packed, "scales": scales, "bias": bias}
     if chosen == "vector":
         every = operands | {"norm": norm, "add": add}
@@ -249,16 +257,19 @@ def _lower(
         x = normed
     m, n, k = rows_of(x), packed.shape[0], x.shape[-1]
     product = y if act is None and add is None else Tensor(Spec((*x.shape[:-1], n)))
-    kernel, workgroups = _launch(chosen, m, n)
-    kernel = kernel.specialise(
-        BITS=bits,
-        HIGH_FIRST=high_first,
-        HALF=scales.dtype == "float16",
-        BIAS=bias is not None,
-    )
-    bound = {name: t or x for name, t in operands.items()}
-    grid = fold(target, workgroups)
-    steps.append(dispatch(kernel, grid, **bound, x=x, y=product, M=m, N=n, K=k, group=group))
+    if chosen == "matrix":
+        steps += matrix(target, product, x, operands, group)
+    else:
+        kernel, workgroups = _launch(chosen, m, n)
+        kernel = kernel.specialise(
+            BITS=bits,
+            HIGH_FIRST=high_first,
+            HALF=scales.dtype == "float16",
+            BIAS=bias is not None,
+        )
+        bound = {name: t or x for name, t in operands.items()}
+        grid = fold(target, workgroups)
+        steps.append(dispatch(kernel, grid, **bound, x=x, y=product, M=m, N=n, K=k, group=group))
     if act is not None:
         gated = y if add is None else Tensor(y.spec)
         steps += glu.lowered(target, gated, product, act=act)

@@ -4,7 +4,8 @@ layer_norm    y = (x − mean) / √(var + eps) · weight + bias;  Ba et al., ar
 rms_norm      y = x / √(mean(x²) + eps) · (offset + weight);  Zhang & Sennrich, arXiv 1910.07467;
               offset is 0, or 1 for weights stored as their distance from one (Gemma's)
 l2_normalize  y = x / max(‖x‖, eps)
-softmax       y = exp(x) / Σ exp(x); a row that is all −∞ (masked) gives zeros
+softmax       y = exp(x) / Σ exp(x); a row that is all −∞ (masked) gives zeros, one with ∞
+              or NaN gives NaN
 
 weight and bias are [D].
 """
@@ -129,7 +130,7 @@ def _softmax_reference(x: Array) -> Array:
     v = x.astype(np.float64)
     e = np.exp(v - np.maximum(v.max(-1, keepdims=True), np.finfo(np.float32).min))
     total = e.sum(-1, keepdims=True)
-    return float32(np.divide(e, total, out=np.zeros_like(e), where=total > 0))
+    return float32(np.divide(e, total, out=np.zeros_like(e), where=total != 0))
 
 
 def _softmax_lower(target: Target, y: Tensor, x: Tensor) -> list[Dispatch]:

@@ -3,8 +3,9 @@
     x  float32 […, H, W]
     y  float32 […, OH, OW];  OH = ⌊(H + 2·padding − dilation·(size − 1) − 1) / stride⌋ + 1
 
-    max_pool2d          the largest element; padding is never chosen
-    max_pool2d_indices  where it is, int32: row · W + column in x's plane; of equals the first
+    max_pool2d          the largest element, NaN where there is one; padding is never chosen
+    max_pool2d_indices  where it is, int32: row · W + column in x's plane; of equals the first, of
+                        NaNs the last
     avg_pool2d          the mean: the sum over `divisor` if given, else over how many elements the
                         window covers, with `count_include_pad` those of the padding too (as zeros)
 
@@ -104,8 +105,10 @@ def _max_reference(
     grid = np.broadcast_to(places.reshape(x.shape[-2:]), planes.shape)
     # NaN marks padding, so that an element of −∞ is found before it.
     where = np.stack([a for _, _, a in taps(grid, slides, out, np.nan)])
-    least = np.where(np.isnan(where), -np.inf, under)
-    first = np.argmax((least == least.max(0)) & ~np.isnan(where), 0)[None]
+    beyond = np.isnan(where)
+    first = np.argmax((under == np.where(beyond, -np.inf, under).max(0)) & ~beyond, 0)
+    last = len(under) - 1 - np.argmax(np.isnan(under)[::-1], 0)
+    first = np.where(np.isnan(under).any(0), last, first)[None]
     found: Array = np.take_along_axis(where, first, 0)[0].reshape(shape).astype(np.int32)
     return found
 

@@ -4,7 +4,7 @@ x     float32, or but for mean int32
 axes  the dimensions, all where there are none
 keep  leaves them there, as 1
 
-amax, amin and mean want at least one element; of NaNs nothing is promised.
+amax, amin and mean want at least one element. Where there is NaN, NaN comes out.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def _lower(
     if r[:2] != (1, 1):
         raise UnsupportedError(f"{name}: axes {axes} of {x.spec} are in more than two places")
     n, count = product(r), product(d)
-    kernel = _KERNEL.specialise(T=_TYPES[x.dtype], OP=code, **_shared(target, n))
+    kernel = _KERNEL.specialise(
+        T=_TYPES[x.dtype], FLOAT=x.dtype == "float32", OP=code, **_shared(target, n)
+    )
     grid = fold(target, ceildiv(count, kernel["ROWS"]))
     sizes: dict[str, Dim] = {"count": count, "n": n, "r1": r[3], "t0": t[2], "t1": t[3]}
     sizes |= {f"d{i}": d[i] for i in (1, 2, 3)} | {f"s{i}": v for i, v in enumerate(s)}

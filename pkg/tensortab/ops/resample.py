@@ -13,8 +13,9 @@
 Upsampling takes the output's `size`, or `scales`: OH = ⌊H·scale⌋, and then s = 1/scale; else s =
 H/OH. Places are float32, as in torch. A grid's ±1 are the outer edges of x, with `align_corners`
 the middles of the outer elements. Beyond x lie zeros, its border repeated, or its reflection; the
-nearest element of a place half-way is the even one. Source: torch.nn.functional.interpolate and
-grid_sample; ExecuTorch's et_vk.grid_priors.
+nearest element of a place half-way is the even one. A place that is NaN lies beyond x, or where
+there are no zeros at its first element. Source: torch.nn.functional.interpolate and grid_sample;
+ExecuTorch's et_vk.grid_priors.
 """
 
 from __future__ import annotations
@@ -56,9 +57,10 @@ def _resize_shape(
     if size is not None:
         return Spec((*x.shape[:-2], *size))
     assert scales
-    return Spec(
-        (*x.shape[:-2], *(int(upper(d) * s) for d, s in zip(x.shape[-2:], scales, strict=True)))
-    )
+    out = [upper(d) * s for d, s in zip(x.shape[-2:], scales, strict=True)]
+    if max(out) >= 1 << 31:
+        raise ShapeError(f"{op}: scales is {scales}, of x, {x.spec}, expected sizes below 2³¹")
+    return Spec((*x.shape[:-2], *map(int, out)))
 
 
 def _steps(
@@ -152,13 +154,17 @@ def _sample_shape(
 
 
 def _place(v: Array, size: int, padding: str, align: bool) -> Array:
-    """From −1 … 1 to x's elements."""
+    """From −1 … 1 to x's elements; beyond them no further than it matters."""
+    lost = np.isnan(v) | (np.isinf(v) & (padding == "reflection"))
+    v = np.where(lost, 0, v)
     at = (v + 1) / 2 * (size - 1) if align else ((v + 1) * size - 1) / 2
     if padding == "reflection":
         low, span = (0.0, size - 1) if align else (-0.5, size)
         turns, rest = np.divmod(np.abs(at - low), max(span, 1))
         at = low + np.where(turns % 2 == 0, rest, span - rest)
-    return at if padding == "zeros" else np.clip(at, 0, size - 1)
+    if padding == "zeros":
+        return np.where(lost, -2, np.clip(at, -2, size + 1))
+    return np.where(lost, 0, np.clip(at, 0, size - 1))
 
 
 def _sample_reference(

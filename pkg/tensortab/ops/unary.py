@@ -8,9 +8,10 @@ relu        max(x, 0)                                         float32 or int32
 leaky_relu  x where x > 0, else x · slope                     float32
 bitwise_not, logical_not                                      int32 or bool
 convert     x in another dtype: float32, int32, uint8, int8 or bool. To integers the fraction is
-            dropped; to bool all but 0 is true; to 8 bits the low 8 of the integer are kept
+            dropped, what is beyond int32 becomes its end and NaN 0; to bool all but 0 is true;
+            to 8 bits the low 8 of the integer are kept
 
-The names are PyTorch's.
+The names are PyTorch's. Of NaN all else is NaN.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from functools import partial
 import numpy as np
 
 from ..errors import ShapeError
+from ..kernel import single
 from ..op import Array, Composite, Dispatch, Op, Spec, Tensor
 from ..target import Target
-from .elementwise import DTYPES, single, unary_lower
+from .elementwise import DTYPES, unary_lower
 
 _REAL, _NUMBER, _BITS = ("float32",), ("float32", "int32"), ("int32", "bool")
 _CONVERT = 10
@@ -41,8 +43,7 @@ def _same(name: str, dtypes: tuple[str, ...], x: Tensor) -> Spec:
 
 def _wide(function: Callable[[Array], Array], x: Array) -> Array:
     """A function of real numbers, computed in float64."""
-    with np.errstate(all="ignore"):  # the domain's edges give what IEEE says
-        return function(x.astype(np.float64) if x.dtype.kind == "f" else x)
+    return function(x.astype(np.float64) if x.dtype.kind == "f" else x)
 
 
 def _unary(
@@ -134,7 +135,7 @@ def _convert_shape(x: Tensor, dtype: str) -> Spec:
 def _convert_reference(x: Array, dtype: str) -> Array:
     if x.dtype.kind != "f" or dtype in ("float32", "bool"):
         return x.astype(dtype)
-    whole = np.clip(np.trunc(x.astype(np.float64)), -(1 << 31), (1 << 31) - 1)
+    whole = np.clip(np.trunc(np.nan_to_num(x.astype(np.float64))), -(1 << 31), (1 << 31) - 1)
     return whole.astype(np.int32).astype(dtype)
 
 

@@ -24,6 +24,7 @@ BACKEND = "VulkanBackend"  # the id of delegates that have such a blob
 _HEADER = 30
 _NAMED = 2**64 - 1  # the offset of a constant that has a key
 _MAX_RANK = 16
+_MOST_NUMBERS = 1024
 DTYPES = {
     0: "bool",
     1: "uint8",
@@ -161,9 +162,9 @@ class _Reader:
             3: lambda: float(v.number(0, "d", 0.0)),
             4: lambda: bool(v.number(0, "B")),
             5: lambda: self._tensor(v),
-            6: lambda: tuple(v.numbers(0, "<i8").tolist()),
-            7: lambda: tuple(v.numbers(0, "<f8").tolist()),
-            8: lambda: tuple(map(bool, v.numbers(0, "u1").tolist())),
+            6: lambda: self._numbers(v, "<i8"),
+            7: lambda: self._numbers(v, "<f8"),
+            8: lambda: tuple(map(bool, self._numbers(v, "u1"))),
             9: lambda: ValueList(tuple(v.numbers(0, "<i4").tolist())),
             10: lambda: v.text(0),
             11: lambda: SymInt(int(v.number(0, "i"))),
@@ -174,6 +175,15 @@ class _Reader:
                 " (ExecuTorch 1.5)"
             )
         return read[kind]()
+
+    def _numbers(self, t: Table, dtype: str) -> tuple[Any, ...]:
+        found = t.numbers(0, dtype)
+        if len(found) > _MOST_NUMBERS:
+            raise UnsupportedError(
+                f"{self.source.name}: a list of {len(found)} numbers, expected at most"
+                f" {_MOST_NUMBERS}: sizes, strides and the like"
+            )
+        return tuple(found.tolist())
 
     def _tensor(self, t: Table) -> TensorValue:
         dtype = t.choice(0, DTYPES, "datatype")  # absent: 0, bool

@@ -2,8 +2,10 @@
 
 Constants are declared by where their bytes lie in the file, so that whoever has the file fills
 them, and parts of a program that refer to the same bytes share a buffer. What an operator writes in
-place is a state, or where it is an input the input itself. Sizes in the blob are upper bounds: a
-graph is built for the sizes at hand. Integers read from tensors stay live.
+place is a state, or where it is an input the input itself. So is a constant that becomes what an
+operator gives: a buffer that the model updates (the partitioner's `alias_buffer_mutations`). Sizes
+in the blob are upper bounds: a graph is built for the sizes at hand. Integers read from tensors
+stay live.
 
 int64 is int32 inside, float64 and float16 are float32.
 
@@ -13,7 +15,6 @@ does not fit together; both before anything is compiled.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -21,19 +22,18 @@ from typing import Any, TypeAlias
 from ..dim import Dim, Expr, Sym, upper
 from ..errors import FormatError, ShapeError, UnsupportedError
 from ..graph import Graph
-from ..op import Spec, Tensor
-from . import operators
+from ..op import Spec, Tensor, buffer_of
+from ..ops import assign
 from .blob import Blob, SymInt, TensorValue, ValueList
+from .calls import check_operators, mutable, targets
 from .registry import OPERATORS, PREPACK, Call, Result, bind
 from .schema import Place
 
 # Of each input: its shape, or an integer itself.
 Sizes: TypeAlias = tuple[tuple[int, ...] | int, ...]
 INSIDE = {"int64": "int32", "float64": "float32", "float16": "float32"}
-_LARGEST = 1 << 32  # bytes of a tensor; WebGPU's buffers end there
-
-
-assert operators.LOADED  # the modules that fill the table
+_LARGEST = 1 << 32  # bytes of a tensor end before it, and so do those of WebGPU's buffers
+_MOST_ITEMS = 1 << 20  # items of all arguments that are lists; calls may share a list
 
 
 @dataclass(frozen=True)
@@ -59,29 +59,6 @@ class Built:
     states: Mapping[str, Filling]
 
 
-def check_operators(name: str, blob: Blob) -> None:
-    """Refuse a blob with operators that are not there, naming all of them."""
-    used = Counter(call.name for call in blob.calls)
-    if missing := [
-        f"{n} ({count})" for n, count in used.items() if n not in OPERATORS and n != PREPACK
-    ]:
-        raise UnsupportedError(
-            f"{name}: the delegate has operators that are not implemented: {', '.join(missing)}"
-        )
-
-
-def mutable(blob: Blob) -> frozenset[int]:
-    """The values that operators write in place."""
-    written = [
-        (call.args, position)
-        for call in blob.calls
-        if call.name in OPERATORS
-        for position in OPERATORS[call.name].mutates
-    ]
-    # A call of too few arguments is refused where it is built.
-    return frozenset(args[position] for args, position in written if position < len(args))
-
-
 def build(name: str, prefix: str, blob: Blob, sizes: Sizes) -> Built:
     """The graph for inputs of these sizes; `prefix` keeps its states' names its own."""
     check_operators(name, blob)
@@ -103,6 +80,7 @@ class _Builder:
     constants: dict[str, Filling] = field(default_factory=dict)
     states: dict[str, Filling] = field(default_factory=dict)
     mutable: frozenset[int] = frozenset()
+    items: int = 0  # of lists, so far
     where: str = ""
 
     def build(self, sizes: Sizes) -> Built:
@@ -148,8 +126,11 @@ class _Builder:
 
     def _spec(self, value: TensorValue) -> Spec:
         spec = Spec(value.shape, INSIDE.get(value.dtype, value.dtype))
-        if spec.nbytes > _LARGEST:
-            raise UnsupportedError(f"{self.where or self.name}: a tensor {spec}, 4 GiB at most")
+        # Strides have to be counted, too, where a size of 0 leaves no bytes.
+        if Spec(tuple(max(upper(n), 1) for n in spec.shape), spec.dtype).nbytes >= _LARGEST:
+            raise UnsupportedError(
+                f"{self.where or self.name}: a tensor {spec}, expected less than 4 GiB"
+            )
         return spec
 
     def _prepack(self, args: tuple[int, ...]) -> None:
@@ -212,15 +193,16 @@ class _Builder:
                 raise FormatError(f"{self.where}: integer {index} is read before it is computed")
             return self.values[index]
         if isinstance(value, ValueList):
-            if depth:
-                raise FormatError(f"{self.where}: value {index} is a list within a list")
+            self.items += len(value.items)
+            if depth or self.items > _MOST_ITEMS:
+                what = "a list within a list" if depth else f"one of over {_MOST_ITEMS} list items"
+                raise FormatError(f"{self.where}: value {index} is {what}")
             return tuple(self._value(i, depth + 1) for i in value.items)
         return value
 
     def _call(self, name: str, args: tuple[int, ...]) -> None:
         *given, last = args
-        listed = self.blob.values[last]
-        targets = listed.items if isinstance(listed, ValueList) else (last,)
+        outputs = targets(self.blob, last)
 
         def update(position: int, tensor: Tensor) -> None:
             self.values[given[position]] = tensor
@@ -228,7 +210,7 @@ class _Builder:
 
         specs = tuple(
             self._spec(v) if isinstance(v := self.blob.values[t], TensorValue) else None
-            for t in targets
+            for t in outputs
         )
         dtypes = tuple(getattr(self.blob.values[i], "dtype", None) for i in given)
         call = Call(self.where, dtypes, specs, self.graph, update, self.prefix)
@@ -242,7 +224,7 @@ class _Builder:
             if text.startswith(self.where):
                 raise
             raise UnsupportedError(f"{self.where}: {text}") from error
-        self._store(targets, specs, result)
+        self._store(outputs, specs, result)
 
     def _store(self, targets: Sequence[int], specs: Sequence[Spec | None], result: Result) -> None:
         """The results become the values of the outputs, if they are what the file says."""
@@ -262,9 +244,18 @@ class _Builder:
                         f" {spec}"
                     )
                 raise FormatError(f"{self.where}: gives {made.spec}, the file says {spec}")
-            if target in self.values and self.values[target] is not made:  # written in place
-                raise FormatError(f"{self.where}: value {target} is computed twice")
-            self.values[target] = made
+            self.values[target] = self._replaced(target, made) if target in self.values else made
+
+    def _replaced(self, target: int, made: Any) -> Any:
+        """What a value becomes that is there already: a state, overwritten."""
+        old = self.values[target]
+        if old is made:  # the operator wrote it
+            return made
+        if not isinstance(old, Tensor) or buffer_of(old).role != "state":
+            raise FormatError(f"{self.where}: value {target} is computed twice")
+        new = assign(old, made)
+        self.graph.effect(new)
+        return new
 
 
 def _within(made: Spec, bound: Spec) -> bool:

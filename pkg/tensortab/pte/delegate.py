@@ -58,8 +58,8 @@ class Delegate:
         """The outputs in the blob's order; with `rows` each dispatch is timed and noted there."""
         kinds = [isinstance(self.blob.values[i], SymInt) for i in self.blob.inputs]
         sizes = tuple(
-            int(np.ravel(given)[0]) if whole else np.shape(given)
-            for given, whole in zip(inputs, kinds, strict=True)
+            self._integer(i, given) if whole else np.shape(given)
+            for i, (given, whole) in enumerate(zip(inputs, kinds, strict=True))
         )
         built, session = await self.session(host, sizes)
         named = zip(built.inputs, inputs, strict=True)
@@ -72,6 +72,12 @@ class Delegate:
             found = report.outputs
         live = session.store.values
         return tuple(found[o] if isinstance(o, str) else value(o, live) for o in built.outputs)
+
+    def _integer(self, number: int, given: Any) -> int:
+        found = np.asarray(given)
+        if found.size != 1 or found.dtype.kind not in "biu":
+            raise FormatError(f"{self.name}: input {number} is {given!r}, expected an integer")
+        return int(found.item())
 
     async def session(
         self, host: Host, sizes: Sizes, filled: Callable[[int], None] | None = None

@@ -11,7 +11,7 @@ from ..op import Spec
 from ..weights import Source, open_source
 from ..weights.source import Address
 from . import blob, program
-from .build import mutable
+from .calls import mutable
 from .portable import FUNCTIONS
 from .registry import OPERATORS, PREPACK
 from .schema import KernelCall, Method, Program, TensorValue, Value

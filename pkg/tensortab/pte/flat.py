@@ -139,6 +139,7 @@ class Table:
     def text(self, slot: int) -> str:
         """A string field; empty if absent."""
         at, count = self._vector(slot, 1)
+        self.buffer.spend(at, count // 8)  # a text may stand for several, but not for many
         try:
             return bytes(self.buffer.data[at : at + count]).decode()
         except UnicodeDecodeError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -26,10 +26,12 @@ from ..runtime import Device
 from ..weights import Source, open_source
 from ..weights.source import Address
 from . import blob, dtypes, portable, program, schema
-from .build import build, check_operators
+from .check import check
 from .delegate import Delegate, Host
 from .describe import describe
 from .schema import DelegateCall, KernelCall, ListValue, MoveCall, TensorValue
+
+_COPY = "aten::copy_"  # into its first argument, which is its result
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Module:
 
     async def reset(self) -> None:
         """Put every buffer that outlives a call back to what the file says."""
+        for method in self.methods.values():
+            method.buffers.clear()
         for delegate in self._delegates():
             await delegate.reset(self.host)
 
@@ -86,6 +90,7 @@ class Method:
     plan: schema.Method
     delegates: Sequence[Delegate]
     constants: Mapping[int, Array]
+    buffers: dict[int, Array] = field(default_factory=dict)  # what the last call left in them
 
     async def __call__(self, *inputs: ArrayLike) -> tuple[Any, ...]:
         """Run it: a numpy array for each output."""
@@ -112,7 +117,15 @@ class Method:
                     values[args[-1]] = self._kernel(name, args, values)
                 case MoveCall(source, target):
                     values[target] = self._read(values, source)
+        self.buffers.update((i, values[i]) for i in self._written)
         return tuple(self._read(values, i) for i in self.plan.outputs)
+
+    @property
+    def _written(self) -> set[int]:
+        """The buffers that live from call to call: what is copied into, and is no input."""
+        calls = (c for c in self.plan.instructions if isinstance(c, KernelCall))
+        targets = {c.args[-1] for c in calls if c.name == _COPY and c.args[0] == c.args[-1]}
+        return targets - {*self.plan.inputs}
 
     def _values(self, inputs: Sequence[ArrayLike]) -> dict[int, Any]:
         """What is known before the first instruction: the file's values, and the inputs."""
@@ -122,6 +135,10 @@ class Method:
             )
         known = enumerate(self.plan.values)
         values = {i: v for i, v in known if not isinstance(v, TensorValue)} | dict(self.constants)
+        for i in self._written - values.keys():
+            held = self._tensor(i)
+            values[i] = np.broadcast_to(np.zeros((), held.dtype), held.shape)
+        values |= self.buffers
         for position, (i, given) in enumerate(zip(self.plan.inputs, inputs, strict=True)):
             values[i] = self._checked(position, i, given)
         return values
@@ -153,7 +170,7 @@ class Method:
         given = args[: -1 if name.endswith("_") else -2]
         out = self._tensor(args[-1])
         arrays = [self._decoded(values, i) for i in given]
-        return portable.run(self.where, name, arrays, out.dtype)
+        return portable.run(self.where, name, arrays, out.dtype, math.prod(out.shape))
 
     def _decoded(self, values: Mapping[int, Any], index: int) -> Any:
         """A kernel's argument: lists are of values, or refer to them."""
@@ -233,37 +250,6 @@ async def _prepare(host: Host, methods: Iterable[Method], tell: Progress | None)
 def _tell(tell: Progress, before: int, total: int, done: int) -> None:
     """What one delegate has, as a part of all."""
     tell("weights", before + done, total)
-
-
-async def check(made: schema.Program, method: schema.Method) -> list[Delegate]:
-    """The delegates of a method; each is built for its largest sizes once, which checks it."""
-    where = f"{made.source.name}: {method.name}"
-    found = []
-    for number, part in enumerate(method.delegates):
-        name = f"{where}: delegate {number}"
-        if part.id != blob.BACKEND:
-            raise UnsupportedError(f"{name} is for {part.id!r}, expected {blob.BACKEND!r}")
-        delegate = Delegate(name, f"{method.name}/{number}/", await blob.read(made, part.blob))
-        check_operators(name, delegate.blob)
-        if delegate.bounds is not None:
-            build(name, delegate.prefix, delegate.blob, delegate.bounds)
-        found.append(delegate)
-    for call in method.instructions:
-        if isinstance(call, DelegateCall):
-            graph = found[call.delegate].blob
-            if len(call.args) != len(graph.inputs) + len(graph.outputs):
-                raise FormatError(
-                    f"{where}: delegate {call.delegate} is called with {len(call.args)} values, it"
-                    f" has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs"
-                )
-        if isinstance(call, KernelCall):
-            if call.name not in portable.FUNCTIONS:
-                raise UnsupportedError(
-                    f"{where}: {call.name} is outside of a delegate and not implemented"
-                )
-            if len(call.args) < 2:
-                raise FormatError(f"{where}: {call.name} has {len(call.args)} arguments")
-    return found
 
 
 async def _constants(source: Source, method: schema.Method) -> dict[int, Array]:

@@ -6,6 +6,7 @@ dtype, out, result)`. What comes out is cast to the result's dtype.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,11 @@ import numpy as np
 from ..errors import FormatError, UnsupportedError
 from ..op import Array
 from .dtypes import cast
+from .portable_convolution import bounded, convolution
 
 Function = Callable[..., Any]
+# What numpy says to arguments that do not fit.
+_WRONG = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
 
 
 def _same(x: Array, *_: Any) -> Array:
@@ -45,7 +49,9 @@ def _slice(x: Array, dim: int, start: int | None, end: int | None, step: int = 1
 
 def _divide(a: Array, b: Any, mode: str | None = None) -> Any:
     quotient = np.true_divide(a, b)
-    return {None: quotient, "floor": np.floor(quotient), "trunc": np.trunc(quotient)}[mode]
+    if mode == "floor":
+        return np.floor_divide(a, b)
+    return {None: quotient, "trunc": np.trunc(quotient)}[mode]
 
 
 def _cat(tensors: Sequence[Array], dim: int = 0) -> Array:
@@ -86,44 +92,44 @@ def _elu(x: Array, alpha: float, scale: float, input_scale: float) -> Array:
     return scale * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) * input_scale))
 
 
-def _convolution(
-    x: Array,
-    weight: Array,
-    bias: Array | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-    _output_padding: Sequence[int],
-    groups: int,
+def _index(x: Array, indices: Sequence[Array | None]) -> Array:
+    found: Array = x[_at(indices)]
+    return found
+
+
+def _index_put(
+    x: Array, indices: Sequence[Array | None], values: Array, accumulate: bool = False
 ) -> Array:
-    """Multiply windows of x [N, C, …] with the weight [O, C/groups, …], for any rank."""
-    if transposed:
-        raise UnsupportedError("aten::convolution.out: transposed, outside of a delegate")
-    rank = x.ndim - 2
-    stride, padding, dilation = (
-        tuple(v) * (rank if len(v) == 1 else 1) for v in (stride, padding, dilation)
-    )
-    padded = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)])
-    spans = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilation, strict=True)]
-    windows = np.lib.stride_tricks.sliding_window_view(padded, spans, tuple(range(2, x.ndim)))
-    steps = tuple(slice(None, None, s) for s in stride)
-    taps = tuple(slice(None, None, d) for d in dilation)
-    windows = windows[(slice(None), slice(None), *steps, *taps)]
-    n, _, *out = windows.shape[: 2 + rank]
-    per = weight.shape[0] // groups
-    parts = windows.reshape(n, groups, -1, *windows.shape[2:])
-    axes = [2, *range(3 + rank, 3 + 2 * rank)]
-    made = [
-        np.tensordot(
-            parts[:, g], weight[g * per : (g + 1) * per],
-            ([a - 1 for a in axes], [*range(1, 2 + rank)]),
-        )
-        for g in range(groups)
-    ]  # fmt: skip
-    y = np.moveaxis(np.concatenate(made, -1), -1, 1)
-    assert y.shape == (n, weight.shape[0], *out)
-    return y if bias is None else y + bias.reshape(-1, *[1] * rank)
+    y = x.copy()
+    if accumulate:
+        np.add.at(y, _at(indices), values)
+    else:
+        y[_at(indices)] = values
+    return y
+
+
+def _at(indices: Sequence[Array | None]) -> Any:
+    return tuple(slice(None) if i is None else i for i in indices)
+
+
+def _gather(x: Array, dim: int, index: Array, *_: Any) -> Array:
+    rest = [slice(n) for n in index.shape]  # of x, where the index has less of it
+    rest[dim] = slice(None)
+    return np.take_along_axis(x[tuple(rest)], index, dim)
+
+
+def _arange(start: float, end: float, step: float = 1) -> Array:
+    bounded((math.ceil((end - start) / step),))
+    return np.arange(start, end, step)
+
+
+def _repeat(x: Array, times: Sequence[int]) -> Array:
+    bounded((*times, *x.shape))
+    return np.tile(x, tuple(times))
+
+
+def _full(shape: Sequence[int], value: float, *_: Any) -> Array:
+    return np.broadcast_to(np.asarray(value), tuple(shape))
 
 
 FUNCTIONS: Mapping[str, Function] = {
@@ -152,7 +158,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "aten::select_copy.int_out": lambda x, dim, index: x.take(index, dim),
     "aten::cat.out": _cat,
     "aten::cumsum.out": _cumsum,
-    "aten::convolution.out": _convolution,
+    "aten::convolution.out": convolution,
     **dict.fromkeys(("aten::add.out", "aten::add.Scalar_out"), _scaled(np.add)),
     **dict.fromkeys(("aten::sub.out", "aten::sub.Scalar_out"), _scaled(np.subtract)),
     **dict.fromkeys(("aten::mul.out", "aten::mul.Scalar_out"), np.multiply),
@@ -190,9 +196,9 @@ FUNCTIONS: Mapping[str, Function] = {
     "aten::expm1.out": np.expm1,
     **dict.fromkeys(("aten::remainder.Tensor_out", "aten::remainder.Scalar_out"), np.remainder),
     "aten::floor_divide.out": np.floor_divide,
-    "aten::gather.out": lambda x, dim, index, *_: np.take_along_axis(x, index, dim),
+    "aten::gather.out": _gather,
     "aten::flip.out": np.flip,
-    "aten::repeat.out": np.tile,
+    "aten::repeat.out": _repeat,
     "aten::scalar_tensor.out": lambda value, *_: np.asarray(value),
     "aten::relu.out": lambda x: np.maximum(x, 0),
     "aten::sigmoid.out": lambda x: 1 / (1 + np.exp(-x)),
@@ -231,21 +237,26 @@ FUNCTIONS: Mapping[str, Function] = {
     "aten::var.correction_out": _var,
     "aten::argmax.out": _reduced(np.argmax),
     "aten::argmin.out": _reduced(np.argmin),
-    "aten::full.out": lambda shape, value, *_: np.full(tuple(shape), value),
-    "aten::full_like.out": lambda x, value, *_: np.full(x.shape, value),
-    "aten::arange.start_out": lambda start, end, step=1: np.arange(start, end, step),
+    "aten::full.out": _full,
+    "aten::full_like.out": lambda x, value, *_: _full(x.shape, value),
+    "aten::index.Tensor_out": _index,
+    "aten::index_put.out": _index_put,
+    "aten::arange.start_out": _arange,
     "aten::embedding.out": lambda table, ids, *_: table[ids],
     "aten::index_select.out": lambda x, dim, index: x.take(index, dim),
 }  # fmt: skip
 
 
-def run(where: str, name: str, args: Sequence[Any], dtype: str) -> Array:
-    """An operator's result; `args` are decoded, without the output."""
+def run(where: str, name: str, args: Sequence[Any], dtype: str, most: float = math.inf) -> Array:
+    """An operator's result, of at most so many elements; `args` are decoded, without the output."""
     if name not in FUNCTIONS:
         raise UnsupportedError(f"{where}: {name} is outside of a delegate and not implemented")
     try:
         with np.errstate(all="ignore"):
-            return cast(FUNCTIONS[name](*args), dtype)
-    except (TypeError, ValueError, IndexError, KeyError, AttributeError, MemoryError) as error:
+            found = np.asarray(FUNCTIONS[name](*args))
+            if found.size > most:
+                raise ValueError(f"{found.shape}, more than the {most} elements of the result")
+            return cast(found, dtype)
+    except _WRONG as error:
         shapes = [f"{a.dtype}{list(a.shape)}" if isinstance(a, np.ndarray) else a for a in args]
         raise FormatError(f"{where}: {name} of {shapes}: {error}") from error

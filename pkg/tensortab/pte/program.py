@@ -91,12 +91,14 @@ class _Reader:
         self.segments: tuple[Place, ...] = ()
         self.constants: Sequence[Place | None] = ()
         self.inline: tuple[Place, ...] = ()
+        self.initial: Sequence[Place] = ()
 
     def program(self) -> Program:
         root = self.buffer.root("ET12")
         self.segments = root.tables(4, self._segment)
         self.constants = self._constants(root)
         self.inline = root.tables(3, self._bytes)
+        self.initial = next(iter(root.tables(6, self._subsegments)), ())
         methods = {m.name: m for m in root.tables(1, self._method)}
         named = dict(root.tables(7, self._named))
         return Program(self.source, self.size, methods, named)
@@ -121,10 +123,15 @@ class _Reader:
         offsets = found.numbers(1, "<u8") if found else ()
         if not found or not len(offsets):
             return root.tables(2, self._bytes)
-        segment = self._segment_at(found, found.number(0, "I"))
+        return self._subsegments(found)
+
+    def _subsegments(self, t: Table) -> list[Place]:
+        """Parts of a segment; where they end only those know who read them."""
+        offsets = t.numbers(1, "<u8")
+        segment = self._segment_at(t, t.number(0, "I"))
         starts = [segment.start + int(o) for o in offsets]
-        if max(starts) > segment.end:
-            raise found.fail(1, f"a constant at {max(starts)}, beyond its segment's {segment.end}")
+        if starts and max(starts) > segment.end:
+            raise t.fail(1, f"a constant at {max(starts)}, beyond its segment's {segment.end}")
         return [Place(s, segment.end) for s in starts]
 
     def _segment_at(self, t: Table, index: int) -> Place:
@@ -211,10 +218,11 @@ class _Reader:
             )
         index = t.number(5, "I")
         constant = None
-        if index and not t.has(6):  # memory that is planned at run time has no data
-            if index >= len(self.constants):
-                raise t.fail(5, f"constant {index}, of {len(self.constants)}")
-            constant = self.constants[index]
+        if index:  # a tensor in planned memory is a buffer that begins with something
+            known = self.initial if t.has(6) else self.constants
+            if index >= len(known):
+                raise t.fail(5, f"constant {index}, of {len(known)}")
+            constant = known[index]
         return TensorValue(dtype, shape, t.number(8, "b") == 1, constant)
 
 

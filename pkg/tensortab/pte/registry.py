@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, Union
 
-from ..dim import Dim
+from ..dim import Dim, Sym
 from ..errors import FormatError, UnsupportedError
 from ..graph import Graph
 from ..op import Spec, Tensor
 
+Number: TypeAlias = float | bool
 Result: TypeAlias = Tensor | Dim | tuple[Tensor | None, ...]
 Build: TypeAlias = Callable[..., Result]
 
@@ -41,6 +42,12 @@ class Operator:
         """Name and type of each argument."""
         hints = typing.get_type_hints(self.build)
         return [(p.name, hints[p.name]) for p in self._parameters if p.kind is not p.VAR_POSITIONAL]
+
+    @functools.cached_property
+    def least(self) -> int:
+        """How many arguments there have to be: all without a default."""
+        parameters = (p for p in self._parameters if p.kind is not p.VAR_POSITIONAL)
+        return sum(p.default is p.empty for p in parameters)
 
     @functools.cached_property
     def open(self) -> bool:
@@ -102,7 +109,7 @@ def operator(*names: str, mutates: Iterable[int] = ()) -> Callable[[Build], Buil
 def bind(entry: Operator, call: Call, args: list[Any]) -> Result:
     """Build the operator of checked arguments."""
     count = len(entry.hints)
-    if len(args) < count or (len(args) > count and not entry.open):
+    if len(args) < entry.least or (len(args) > count and not entry.open):
         raise call.malformed(f"{len(args)} arguments, expected {count}")
     for value, (name, hint) in zip(args, entry.hints, strict=False):
         if not fits(value, hint):
@@ -117,11 +124,19 @@ def fits(value: Any, hint: Any) -> bool:
     if hint is Any:
         return True
     if origin in (Union, types.UnionType):
-        return any(fits(value, h) for h in typing.get_args(hint))
+        hints = typing.get_args(hint)
+        if Sym in hints and isinstance(value, int):  # a Dim: a place may be as far as 2⁶³
+            return not isinstance(value, bool)
+        return any(fits(value, h) for h in hints)
     if origin is tuple:
         item = typing.get_args(hint)[0]
         return isinstance(value, tuple) and all(fits(v, item) for v in value)
-    if hint in (int, float):
-        kinds = (int, float) if hint is float else int
-        return isinstance(value, kinds) and not isinstance(value, bool)
-    return isinstance(value, hint)
+    return _is(value, hint)
+
+
+def _is(value: Any, hint: type) -> bool:
+    if isinstance(value, bool):
+        return hint is bool
+    if hint is int:  # a setting, which kernels have in 32 bits
+        return isinstance(value, int) and abs(value) < 1 << 31
+    return isinstance(value, int | float if hint is float else hint)

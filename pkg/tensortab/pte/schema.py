@@ -27,7 +27,7 @@ class TensorValue:
     dtype: str
     shape: tuple[int, ...]
     dynamic: bool
-    constant: Place | None  # its bytes, for a tensor that has them in the file
+    constant: Place | None  # its bytes, or what a buffer begins with
 
 
 @dataclass(frozen=True)

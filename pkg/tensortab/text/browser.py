@@ -1,8 +1,9 @@
 """Tokenizing with `@huggingface/tokenizers`, a JavaScript module, and jinja2 for chat templates.
 
-The page's boot code imports the module (globalThis.tensortab.tokenizers is it, or its address);
-without such code it comes from a CDN. Only an address needs eval, which a page's Content-Security-
-Policy may forbid, since Python has no other way to a dynamic import.
+The page's boot code imports the module (globalThis.tensortab.tokenizers is it, or its address). A
+notebook has no such code: there it lies beside this file, where the wheel brought it along, or
+comes from a CDN. Only an address needs eval, which a page's Content-Security-Policy may forbid,
+since Python has no other way to a dynamic import.
 
 jinja2 is fetched when messages are first rendered: a zip at globalThis.tensortab.jinja, else
 Pyodide's own packages.
@@ -15,7 +16,9 @@ import json
 import re
 import site
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import js
 import pyodide_js
@@ -90,13 +93,20 @@ def _object(**fields: Any) -> Any:
 
 
 async def _module() -> Any:
-    served = getattr(getattr(js, "tensortab", None), "tokenizers", CDN)
+    served = getattr(getattr(js, "tensortab", None), "tokenizers", None) or _address()
     if not isinstance(served, str):
         return served
     try:
         return await run_js("(url) => import(url)")(served)
     except JsException as error:
         raise SetupError(f"the tokenizer's JavaScript from {served}: {error}") from error
+
+
+def _address() -> str:
+    beside = Path(__file__).with_name("tokenizers.mjs")
+    if not beside.is_file():
+        return CDN
+    return f"data:text/javascript,{quote(beside.read_text(encoding='utf-8'))}"
 
 
 async def load_jinja() -> None:

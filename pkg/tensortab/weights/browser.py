@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import finalize
 
 import js
 import pyodide_js
@@ -118,18 +119,20 @@ class HeapSource(BytesSource):
         return to_js(await self.read(start, end))
 
 
-@dataclass(frozen=True)
+@dataclass
 class PathSource:
-    """A file of Pyodide's file system, whose contents are JS memory."""
+    """A file of Pyodide's file system, whose contents are JS memory; opened once, when first read.
+
+    JupyterLite's file system fetches a whole file whenever it is opened. It also writes JSON anew,
+    so that only the opened stream, and not os.stat, knows how long it is.
+    """
 
     name: str
+    _stream: Any = field(default=None, repr=False)
 
     async def size(self) -> int:
         """Its length in bytes."""
-        try:
-            return os.stat(self.name).st_size  # noqa: PTH116  # one attribute
-        except OSError as error:
-            raise unreadable(self.name, error) from error
+        return int(pyodide_js.FS.llseek(self._open(), 0, os.SEEK_END))
 
     async def read(self, start: int, end: int) -> Bytes:
         """A copy of the range."""
@@ -140,13 +143,19 @@ class PathSource:
         """A copy of the range in JS memory."""
         check_range(self.name, start, end, await self.size())
         array = js.Uint8Array.new(end - start)
-        files = pyodide_js.FS
-        stream = files.open(self.name, "r")
-        try:
-            check_length(self.name, files.read(stream, array, 0, end - start, start), end - start)
-        finally:
-            files.close(stream)
+        got = pyodide_js.FS.read(self._open(), array, 0, end - start, start)
+        check_length(self.name, got, end - start)
         return array
+
+    def _open(self) -> Any:
+        if self._stream is None:
+            try:
+                os.stat(self.name)  # noqa: PTH116  # says why, where FS.open has but a number
+                self._stream = pyodide_js.FS.open(self.name, "r")
+            except OSError as error:
+                raise unreadable(self.name, error) from error
+            finalize(self, pyodide_js.FS.close, self._stream)
+        return self._stream
 
 
 @dataclass

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from ... import ops
-from ...dim import Dim, product
+from ...dim import Dim, minimum, product
 from ...op import Tensor
 from ..registry import Call, operator
 
@@ -18,6 +20,7 @@ def _sdpa(
     width = q.shape[-1] if q.shape else 0
     if not isinstance(width, int) or width < 1:
         raise call.malformed(f"q is {q.spec}, expected [B, heads, S, D]")
+    mask = None if mask is None else _additive(mask)
     if width % _WHOLE == 0 and width <= _LARGEST and len(q.shape) == 4 and k.spec == v.spec:
         return ops.sdpa(q, k, v, mask, scale=scale)
     scores = ops.mul(ops.bmm(q, k, transposed=True), scale or width**-0.5)
@@ -39,14 +42,29 @@ def _sdpa_with_kv_cache(
     causal: bool,
     scale: float | None,
 ) -> Tensor:
-    if mask is not None or dropout or not causal:
-        raise call.unsupported(f"mask {mask!r}, dropout {dropout}, is_causal {causal}, expected"
-                               " none, 0 and True")  # fmt: skip
+    if dropout or causal is not (mask is None):
+        raise call.unsupported(
+            f"mask {mask!r}, dropout {dropout}, is_causal {causal}, expected a mask or is_causal,"
+            " and no dropout"
+        )
     pos = call.scalar(start)
     k_all, v_all = ops.update_cache(k_cache, k, pos), ops.update_cache(v_cache, v, pos)
     call.update(3, k_all)
     call.update(4, v_all)
-    return ops.attend(q, k_all, v_all, pos, scale=scale)
+    if mask is None:
+        return ops.attend(q, k_all, v_all, pos, scale=scale)
+    # The rows of the caches in use; a mask may be as wide as they are, or as the caches.
+    end = minimum(start + q.shape[1], k_cache.shape[1])
+    k_used, v_used = (ops.slice(t, 1, 0, end) for t in (k_all, v_all))
+    seen = ops.slice(_additive(mask), -1, 0, end)
+    return ops.sdpa(q, k_used, v_used, seen, scale=scale, layout="bshd")
+
+
+def _additive(mask: Tensor) -> Tensor:
+    """A mask to add: of bools 0 where a key is seen, −∞ where not."""
+    if mask.dtype != "bool":
+        return mask
+    return ops.where(mask, ops.full((), 0.0), ops.full((), -math.inf))
 
 
 @operator("update_cache.default", mutates=(1,))

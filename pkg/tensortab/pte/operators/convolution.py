@@ -11,7 +11,7 @@ from ..registry import Call, operator
 Ints = tuple[int, ...]
 
 
-@operator("aten.convolution.default")
+@operator("aten.convolution.default", "et_vk.conv_with_clamp.default")
 def _convolution(
     call: Call,
     x: Tensor,
@@ -23,34 +23,8 @@ def _convolution(
     transposed: bool,
     output_padding: Ints,
     groups: int,
-) -> Tensor:
-    return convolution(
-        x,
-        w,
-        bias,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        transposed=transposed,
-        output_padding=output_padding,
-        groups=groups,
-    )
-
-
-@operator("et_vk.conv_with_clamp.default")
-def _conv_with_clamp(
-    call: Call,
-    x: Tensor,
-    w: Tensor,
-    bias: Tensor | None,
-    stride: Ints,
-    padding: Ints,
-    dilation: Ints,
-    transposed: bool,
-    output_padding: Ints,
-    groups: int,
-    low: float | None,
-    high: float | None,
+    low: float | None = None,
+    high: float | None = None,
 ) -> Tensor:
     return convolution(
         x,

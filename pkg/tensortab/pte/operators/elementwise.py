@@ -8,10 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ... import ops
-from ...op import Tensor
-from ..registry import Call, operator
-
-_RANK = ("bool", "uint8", "int8", "int32", "float32")  # what two dtypes meet at comes later
+from ...op import Tensor, buffer_of
+from ...ops.layout import contiguous
+from ..registry import Call, Number, operator
 
 _Make: TypeAlias = Callable[..., Tensor]
 _UNARY: dict[str, _Make] = {
@@ -28,7 +27,6 @@ _UNARY: dict[str, _Make] = {
     "aten.sigmoid.default": ops.sigmoid,
     "aten.hardswish.default": ops.hardswish,
     "aten.bitwise_not.default": ops.bitwise_not,
-    "aten.logical_not.default": lambda x: ops.logical_not(as_dtype(x, "bool")),
 }
 _SCALED: dict[str, _Make] = {
     "aten.add.Tensor": ops.add,
@@ -56,36 +54,44 @@ def as_dtype(x: Tensor, dtype: str) -> Tensor:
     return x if x.dtype == dtype else ops.convert(x, dtype)
 
 
+def computed(op: _Make, dtype: str, *operands: Tensor) -> Tensor:
+    """An op on tensors of a dtype; of codes of 8 bits in int32, of which the low bits stay."""
+    word = "int32" if dtype in ("uint8", "int8") else dtype
+    return as_dtype(op(*(as_dtype(t, word) for t in operands)), dtype)
+
+
 def _common(a: Tensor, b: Tensor) -> str:
     """The dtype in which two tensors meet."""
-    return max(a.dtype, b.dtype, key=_RANK.index)
+    if a.dtype == b.dtype:
+        return a.dtype
+    return "float32" if "float32" in (a.dtype, b.dtype) else "int32"
 
 
-def _number(x: Tensor, value: float) -> tuple[Tensor, float]:
+def _number(x: Tensor, value: Number) -> tuple[Tensor, float]:
     """Operands of an op with a number: whole tensors meet a fraction as float32."""
-    whole = float(value).is_integer() and abs(value) < 1 << 31
-    return (x if whole else as_dtype(x, "float32")), value
+    whole = float(value).is_integer() and -(1 << 31) <= value < 1 << 31
+    return (x if whole else as_dtype(x, "float32")), float(value)
 
 
 def _enter_unary(name: str, op: _Make) -> None:
     @operator(name)
     def build(call: Call, x: Tensor) -> Tensor:
-        return op(x)
+        return computed(op, call.out.dtype, x)
 
 
 def _enter_binary(name: str, op: _Make) -> None:
     @operator(name)
     def build(call: Call, a: Tensor, b: Tensor) -> Tensor:
-        dtype = call.out.dtype
-        return op(as_dtype(a, dtype), as_dtype(b, dtype))
+        return computed(op, call.out.dtype, a, b)
 
 
 def _enter_scaled(name: str, op: _Make) -> None:
     @operator(name)
     def build(call: Call, a: Tensor, b: Tensor, alpha: float) -> Tensor:
-        dtype = call.out.dtype
-        a, b = as_dtype(a, dtype), as_dtype(b, dtype)
-        return op(a, b if alpha == 1 else ops.mul(b, alpha))
+        def scaled(a: Tensor, b: Tensor) -> Tensor:
+            return op(a, b if alpha == 1 else ops.mul(b, alpha))
+
+        return computed(scaled, call.out.dtype, a, b)
 
 
 def _enter_compared(name: str, op: _Make) -> None:
@@ -95,15 +101,14 @@ def _enter_compared(name: str, op: _Make) -> None:
         return op(as_dtype(a, dtype), as_dtype(b, dtype))
 
     @operator(f"aten.{name}.Scalar")
-    def scalar(call: Call, a: Tensor, b: float) -> Tensor:
+    def scalar(call: Call, a: Tensor, b: Number) -> Tensor:
         return op(*_number(a, b))
 
 
 def _enter_bitwise(name: str, op: _Make) -> None:
     @operator(f"aten.bitwise_{name}.Tensor")
     def bits(call: Call, a: Tensor, b: Tensor) -> Tensor:
-        dtype = call.out.dtype
-        return op(as_dtype(a, dtype), as_dtype(b, dtype))
+        return computed(op, call.out.dtype, a, b)
 
     @operator(f"aten.logical_{name}.default")
     def logical(call: Call, a: Tensor, b: Tensor) -> Tensor:
@@ -122,6 +127,11 @@ for _name, _op in _BITWISE.items():
     _enter_bitwise(_name, _op)
 
 
+@operator("aten.logical_not.default")
+def _logical_not(call: Call, x: Tensor) -> Tensor:
+    return ops.logical_not(as_dtype(x, "bool"))
+
+
 @operator("aten.gelu.default")
 def _gelu(call: Call, x: Tensor, approximate: str) -> Tensor:
     return ops.gelu(x, approximate=approximate)
@@ -129,7 +139,8 @@ def _gelu(call: Call, x: Tensor, approximate: str) -> Tensor:
 
 @operator("aten.clamp.default", "aten.hardtanh.default")
 def _clamp(call: Call, x: Tensor, low: float | None, high: float | None) -> Tensor:
-    return ops.clamp(x, -np.inf if low is None else low, np.inf if high is None else high)
+    ends = -np.inf if low is None else low, np.inf if high is None else high
+    return computed(lambda t: ops.clamp(t, *ends), call.out.dtype, x)
 
 
 @operator("aten.leaky_relu.default")
@@ -151,8 +162,7 @@ def _div_mode(call: Call, a: Tensor, b: Tensor, mode: str | None) -> Tensor:
     }
     if mode not in divisions:
         raise call.malformed(f"rounding_mode is {mode!r}, expected one of {[*divisions]}")
-    dtype = call.out.dtype
-    return divisions[mode](as_dtype(a, dtype), as_dtype(b, dtype))
+    return computed(divisions[mode], call.out.dtype, a, b)
 
 
 @operator("aten.where.self")
@@ -171,4 +181,10 @@ def _where(call: Call, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
     "aten.alias_copy.default",
 )
 def _copy(call: Call, x: Tensor, *_: Any) -> Tensor:
-    return as_dtype(x, call.out.dtype)
+    copied = ops.as_strided(x, x.shape, contiguous(x.shape)) if written(x) else x
+    return as_dtype(copied, call.out.dtype)
+
+
+def written(x: Tensor) -> bool:
+    """Whether x lies in a state, where it may be overwritten: words, as only those are."""
+    return buffer_of(x).role == "state"

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ... import ops
-from ...dim import Dim
+from ...dim import Dim, Expr, lower, upper
 from ...op import Tensor
 from ...ops.as_strided import axis_of
-from ..registry import Call, operator
+from ..registry import Call, Number, operator
 
 # A live integer is a size or a position; what a kernel's i32 and a plan's sums of them hold.
 _MOST = (1 << 24) - 1
+_LONGEST = 16  # terms of a live integer, and factors of a term
 
 
-def _filled(call: Call, shape: tuple[Dim, ...], value: float) -> Tensor:
+def _filled(call: Call, shape: tuple[Dim, ...], value: Number) -> Tensor:
     return ops.full(shape, value, call.out.dtype)
 
 
 @operator("aten.full.default")
-def _full(call: Call, shape: tuple[Dim, ...], value: float, *_: Any) -> Tensor:
+def _full(call: Call, shape: tuple[Dim, ...], value: Number, *_: Any) -> Tensor:
     return _filled(call, shape, value)
 
 
 @operator("aten.full_like.default")
-def _full_like(call: Call, x: Tensor, value: float, *_: Any) -> Tensor:
+def _full_like(call: Call, x: Tensor, value: Number, *_: Any) -> Tensor:
     return _filled(call, x.shape, value)
 
 
@@ -49,15 +51,15 @@ def _ones_like(call: Call, x: Tensor, *_: Any) -> Tensor:
 
 
 @operator("aten.scalar_tensor.default")
-def _scalar_tensor(call: Call, value: float, *_: Any) -> Tensor:
+def _scalar_tensor(call: Call, value: Number, *_: Any) -> Tensor:
     return _filled(call, (), value)
 
 
 @operator("aten.arange.start_step")
 def _arange(call: Call, start: float, end: float, step: float, *_: Any) -> Tensor:
-    if step == 0:
-        raise call.malformed("step is 0")
-    count = max(int(-((start - end) // step)), 0)
+    if step == 0 or not all(map(math.isfinite, (start, end, step))):
+        raise call.malformed(f"from {start} to {end} by {step}, expected numbers, and no step of 0")
+    count = max(math.ceil(min((end - start) / step, 1 << 32)), 0)  # no tensor is longer
     return ops.arange(count, start, step, call.out.dtype)
 
 
@@ -80,21 +82,39 @@ def _sym_size(call: Call, x: Tensor, dim: int) -> Dim:
 
 @operator("add")
 def _add(call: Call, a: Dim, b: Dim) -> Dim:
-    return a + b
+    return _live(call, a + b)
 
 
 @operator("sub")
 def _sub(call: Call, a: Dim, b: Dim) -> Dim:
-    return a - b
+    return _live(call, a - b)
 
 
 @operator("mul")
 def _mul(call: Call, a: Dim, b: Dim) -> Dim:
-    return a * b
+    return _live(call, a * b)
 
 
 @operator("floordiv")
 def _floordiv(call: Call, a: Dim, b: Dim) -> Dim:
-    if b == 0:
+    if (lower(b), upper(b)) == (0, 0):
         raise call.malformed("division by 0")
-    return a // b
+    return _live(call, a // b)
+
+
+def _live(call: Call, value: Dim) -> Dim:
+    """Refuse what grows with every step: products of products, quotients of quotients."""
+    if _length(value) > _LONGEST or not -(1 << 63) <= lower(value) <= upper(value) < 1 << 63:
+        raise call.unsupported(
+            f"a live integer of {_length(value)} parts up to {upper(value)}, expected at most"
+            f" {_LONGEST}, and 64 bits"
+        )
+    return value
+
+
+def _length(value: Dim) -> int:
+    """How many numbers and sizes an expression is made of."""
+    if not isinstance(value, Expr):
+        return 1
+    parts = (d for atoms, _ in value.terms for a in atoms for d in getattr(a, "args", (1,)))
+    return len(value.terms) + sum(map(_length, parts))

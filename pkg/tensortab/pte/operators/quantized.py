@@ -21,6 +21,7 @@ from ...ops import (
     quantize,
     reshape,
 )
+from ...ops.q8ta_conv2d import Codes
 from ..registry import Call, operator
 
 Ints = tuple[int, ...]
@@ -146,21 +147,10 @@ def _conv2d(
     groups: int,
     activation: str,
 ) -> Tensor:
-    return q8ta_conv2d(
-        x,
-        w,
-        scales,
-        bias,
-        size=_pair(call, size),
-        affine=Affine(scale, zero_point),
-        out=Affine(out_scale, out_zero_point),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-        activation=activation,
-        depthwise=len(w.shape) == 3,
-    )
+    given, out = Affine(scale, zero_point), Affine(out_scale, out_zero_point)
+    window = Codes(stride=stride, padding=padding, dilation=dilation, groups=groups)
+    window |= {"out": out, "activation": activation, "depthwise": len(w.shape) == 3}
+    return q8ta_conv2d(x, w, scales, bias, size=_pair(call, size), affine=given, **window)
 
 
 @operator("et_vk.q8ta_conv2d_transposed.default")
@@ -183,22 +173,11 @@ def _conv2d_transposed(
     groups: int,
     activation: str,
 ) -> Tensor:
-    return q8ta_conv2d(
-        x,
-        w,
-        scales,
-        bias,
-        size=_pair(call, size),
-        affine=Affine(scale, zero_point),
-        out=Affine(out_scale, out_zero_point),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        transposed=True,
-        output_padding=output_padding,
-        groups=groups,
-        activation=activation,
-    )
+    given, out = Affine(scale, zero_point), Affine(out_scale, out_zero_point)
+    window = Codes(stride=stride, padding=padding, dilation=dilation, groups=groups)
+    window |= {"out": out, "activation": activation}
+    window |= {"transposed": True, "output_padding": output_padding}
+    return q8ta_conv2d(x, w, scales, bias, size=_pair(call, size), affine=given, **window)
 
 
 @operator("torchao.choose_qparams_affine.default")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ... import ops
 from ...dim import product
 from ...op import Tensor
@@ -28,9 +26,8 @@ _OVER_DIMS_TO_DTYPE: dict[str, Callable[..., Tensor]] = {
 def _enter(name: str, op: Callable[..., Tensor]) -> None:
     @operator(name)
     def build(call: Call, x: Tensor, dims: tuple[int, ...] | None, keep: bool, *_: Any) -> Tensor:
-        whole = op is ops.sum and call.out.dtype != "float32"
-        y = as_dtype(x, "int32" if whole else x.dtype if op in (ops.amax, ops.amin) else "float32")
-        return as_dtype(op(y, dims or (), keep=keep), call.out.dtype)
+        word = "float32" if call.out.dtype == "float32" else "int32"
+        return as_dtype(op(as_dtype(x, word), dims or (), keep=keep), call.out.dtype)
 
 
 for _name, _op in (_OVER_DIMS | _OVER_DIMS_TO_DTYPE).items():
@@ -39,7 +36,9 @@ for _name, _op in (_OVER_DIMS | _OVER_DIMS_TO_DTYPE).items():
 
 def _last(x: Tensor, dim: int, op: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply what works along the last dimension along another one."""
-    return swapped(op(swapped(x, dim, -1)), dim, -1) if x.shape else op(x)
+    if not x.shape:
+        return ops.reshape(op(ops.reshape(x, (1,))), ())
+    return swapped(op(swapped(x, dim, -1)), dim, -1)
 
 
 @operator("aten.argmax.default")
@@ -49,13 +48,18 @@ def _argmax(call: Call, x: Tensor, dim: int | None, keep: bool) -> Tensor:
 
 @operator("aten.argmin.default")
 def _argmin(call: Call, x: Tensor, dim: int | None, keep: bool) -> Tensor:
-    return _arg(ops.neg(x), dim, keep)
+    x = _word(x)
+    return _arg(ops.neg(x) if x.dtype == "float32" else ops.bitwise_not(x), dim, keep)
+
+
+def _word(x: Tensor) -> Tensor:
+    return x if x.dtype == "float32" else as_dtype(x, "int32")
 
 
 def _arg(x: Tensor, dim: int | None, keep: bool) -> Tensor:
-    """The index of the greatest element along a dimension, or of all; float32 decides."""
-    x = as_dtype(x, "float32")
-    if dim is None:
+    """The index of the greatest element along a dimension, or of all."""
+    x = _word(x)
+    if dim is None or not x.shape:
         found = ops.argmax(ops.reshape(x, (product(x.shape),)))
         return ops.reshape(found, (1,) * len(x.shape)) if keep else found
     at = axis_of("argmax", x, dim)
@@ -84,14 +88,6 @@ def _log_softmax(call: Call, x: Tensor, dim: int, _half: bool) -> Tensor:
     return ops.sub(shifted, ops.log(ops.sum(ops.exp(shifted), axes, keep=True)))
 
 
-def vector(call: Call, value: float, n: int) -> Tensor:
-    """A constant of n equal numbers."""
-    name = f"{value} x {n}"
-    if name in call.graph.constants:
-        return call.graph.constants[name]
-    return call.graph.constant(name, np.full(n, value, np.float32))
-
-
 @operator("aten.native_layer_norm.default")
 def _layer_norm(
     call: Call,
@@ -104,10 +100,10 @@ def _layer_norm(
     lead = x.shape[: len(x.shape) - len(sizes)]
     if not sizes or x.shape[len(lead) :] != sizes:
         raise call.malformed(f"normalized_shape is {sizes}, of {x.spec}")
-    width = int(np.prod(sizes))
+    width = product(sizes)
     rows = ops.reshape(x, (*lead, width))
     flat = [
-        vector(call, value, width) if t is None else ops.reshape(t, (width,))
+        ops.full((width,), value) if t is None else ops.reshape(t, (width,))
         for t, value in ((weight, 1.0), (bias, 0.0))
     ]
     y = ops.reshape(ops.layer_norm(rows, flat[0], flat[1], eps=eps), x.shape)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ... import ops
-from ...dim import Dim, product
+from ...dim import Dim, product, upper
 from ...op import Tensor
 from ...ops.as_strided import axis_of
-from ..registry import Call, operator
+from ..registry import Call, Number, operator
 from .elementwise import as_dtype
 
 Dims = tuple[Dim, ...]
@@ -69,8 +69,12 @@ def _expand(call: Call, x: Tensor, sizes: Dims, _implicit: bool) -> Tensor:
 
 @operator("aten.permute.default", "aten.permute_copy.default")
 def _permute(call: Call, x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    axes = tuple(axis_of("permute", x, d) for d in dims)
-    return in_words(lambda t: ops.permute(t, axes), x)
+    return _permuted(x, tuple(axis_of("permute", x, d) for d in dims))
+
+
+def _permuted(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    same = axes == (*range(len(x.shape)),)
+    return x if same else in_words(lambda t: ops.permute(t, axes), x)
 
 
 def swapped(x: Tensor, a: int, b: int) -> Tensor:
@@ -78,7 +82,7 @@ def swapped(x: Tensor, a: int, b: int) -> Tensor:
     axes = [*range(len(x.shape))]
     i, j = axis_of("transpose", x, a), axis_of("transpose", x, b)
     axes[i], axes[j] = j, i
-    return x if i == j else ops.permute(x, tuple(axes))
+    return _permuted(x, tuple(axes))
 
 
 @operator("aten.select_copy.int")
@@ -130,11 +134,12 @@ def _cat(call: Call, tensors: tuple[Tensor, ...], dim: int) -> Tensor:
     joined = [t for t in tensors if t.shape != (0,)] or [*tensors[:1]]
     if not joined:
         raise call.malformed("there are no tensors to join")
-    return in_words(lambda *ts: ops.concat(*ts, axis=dim), *joined)
+    typed = (as_dtype(t, call.out.dtype) for t in joined)
+    return in_words(lambda *ts: ops.concat(*ts, axis=dim), *typed)
 
 
 @operator("aten.constant_pad_nd.default")
-def _pad(call: Call, x: Tensor, pads: tuple[int, ...], value: float) -> Tensor:
+def _pad(call: Call, x: Tensor, pads: tuple[int, ...], value: Number) -> Tensor:
     rank = len(x.shape)
     if len(pads) % 2 or len(pads) > 2 * rank:
         raise call.malformed(f"{len(pads)} widths for {x.spec}, expected an even number, two each")
@@ -163,11 +168,35 @@ def _gather(call: Call, x: Tensor, dim: int, index: Tensor, *_: Any) -> Tensor:
 
 @operator("aten.index.Tensor")
 def _index(call: Call, x: Tensor, indices: tuple[Tensor | None, ...]) -> Tensor:
-    given = [(a, t) for a, t in enumerate(indices) if t is not None]
-    if len(given) != 1:
-        raise call.unsupported(f"{len(given)} index tensors, expected one")
-    axis, index = given[0]
-    return in_words(lambda t: ops.index_select(t, index, axis), x)
+    axes = [a for a, t in enumerate(indices) if t is not None]
+    given = [t for t in indices if t is not None]
+    if len(indices) > len(x.shape) or not given:
+        raise call.malformed(f"{len(given)} index tensors for {x.spec}, expected one or more")
+    if any(t.dtype != "int32" for t in given):
+        raise call.unsupported(
+            "a mask as index, expected integers: how much comes out depends on it"
+        )
+    first, last = axes[0], axes[-1] + 1
+    if len(axes) == 1:
+        return in_words(lambda t: ops.index_select(t, given[0], first), x)
+    rest = [a for a in range(len(x.shape)) if a not in axes]
+    # Where the indexed dimensions are not neighbours, what they become comes first.
+    first = first if last - first == len(axes) else 0
+    turned = _permuted(x, (*rest[:first], *axes, *rest[first:]))
+    sizes = turned.shape[first : first + len(axes)]
+    shape = (*turned.shape[:first], product(sizes), *turned.shape[first + len(axes) :])
+    if not all(isinstance(n, int) for n in sizes):
+        raise call.unsupported(f"several index tensors for {x.spec}, of live sizes")
+    place = _places(given[0], sizes[0])
+    for index, n in zip(given[1:], sizes[1:], strict=True):
+        place = ops.add(ops.mul(place, upper(n)), _places(index, n))
+    return in_words(lambda t: ops.index_select(t, place, first), ops.reshape(turned, shape))
+
+
+def _places(index: Tensor, n: Dim) -> Tensor:
+    """Indices counted from the front; those out of range are clamped."""
+    least = upper(n)
+    return ops.clamp(ops.where(ops.lt(index, 0), ops.add(index, least), index), 0, least - 1)
 
 
 @operator("aten.embedding.default")

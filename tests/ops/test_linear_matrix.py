@@ -1,0 +1,71 @@
+"""Products by a GPU's matrix units, where the browser has them; float16 products, float32 sums."""
+
+import numpy as np
+import pytest
+from test_linear_qgsw import build, operands
+
+import harness
+import tensortab as tt
+from close import assert_agrees, assert_close, graph_of, reference
+from tensortab.errors import UnsupportedError
+from tensortab.ops import linear_matrix
+
+NEAR = 1e-3  # of y's largest magnitude
+
+
+def assert_near(device: harness.Device, a: dict[str, np.ndarray], group: int = 32) -> None:
+    most = float(np.abs(reference(build(4, group), a)).max())
+    assert_agrees(device, build(4, group, "matrix"), a, atol=NEAR * most, rtol=0)
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(("half", "bias"), [(False, True), (True, False)])
+@pytest.mark.parametrize(
+    ("m", "n", "k", "group"),
+    [
+        (128, 128, 64, 32),
+        (1, 2, 32, 32),
+        (65, 130, 96, 32),
+        (200, 258, 256, 128),
+        (130, 66, 192, 64),
+    ],
+)
+def test_device_is_reference(
+    matrices: harness.Tab,
+    monkeypatch: pytest.MonkeyPatch,
+    m: int,
+    n: int,
+    k: int,
+    group: int,
+    half: bool,
+    bias: bool,
+    large: bool,
+) -> None:
+    monkeypatch.setattr(linear_matrix, "_MANY_WORKGROUPS", 0 if large else 10**9)
+    assert_near(matrices, operands(m, n, k, group=group, half=half, bias=bias), group)
+
+
+def test_rows_of_any_magnitude(matrices: harness.Tab) -> None:
+    """Beyond float16's range above and below, zeros, and next to each other."""
+    a = operands(66, 64, 64, bias=False)
+    powers = 10.0 ** np.linspace(-36, 30, 66)
+    a["x"] = (a["x"] * powers[:, None]).astype(np.float32)
+    a["x"][3] = 0
+    graph = graph_of(build(4, 32, "matrix"), a)
+    got, want = matrices.run(graph, **a)["y"], tt.evaluate(graph, **a)["y"]
+    most = np.maximum(np.abs(want).max(1, keepdims=True), 1e-38)
+    assert_close(got / most, want / most, atol=NEAR, rtol=0)
+
+
+def test_it_is_chosen_where_it_is_there() -> None:
+    a = operands(64, 8, 32)
+    for there, name in ((True, "linear_qgsw_matrix"), (False, "linear_qgsw_gemm")):
+        plan = tt.plan.plan(graph_of(build(), a), tt.target.Target("browser", matrices=there))
+        assert plan.steps[-1].kernel.name == name
+
+
+def test_what_it_does_not_take() -> None:
+    with pytest.raises(UnsupportedError, match="'matrix' takes 4 bits"):
+        graph_of(build(8, 32, "matrix"), operands(64, 8, 32, bits=8))
+    with pytest.raises(UnsupportedError, match=r"expected one of .*, matrix"):
+        graph_of(build(4, 32, "matrices"), operands(64, 8, 32))
