@@ -25,7 +25,7 @@ function field(label, value, options = {}) {
 // One input: `job()` is what the worker is told, and `bytes()` what it needs beside it.
 class Input {
   #array = null; // {name, data, member, spec}, of a file
-  #picture = null; // {name, file, pixels}
+  #picture = null; // {name, place, shape, pixels}: what the shape was when it was taken
 
   // peek: async (bytes) => {arrays} or {refused}, what a .npy or .npz holds
   constructor(spec, index, peek) {
@@ -44,7 +44,8 @@ class Input {
     this.text.addEventListener("input", () => this.#show());
     this.text.placeholder = "[[1, 2], [3, 4]], or one number for all";
     this.textNode = holding("label", "field wide", "Values", this.text);
-    this.note = made("p", "quiet wide");
+    this.note = made("p");
+    this.note.role = "status";
     this.preview = made("canvas", "preview");
     this.chooser = Object.assign(document.createElement("input"), { type: "file", hidden: true });
     this.chooser.addEventListener("change", async () => {
@@ -87,6 +88,7 @@ class Input {
     this.chooser.accept = fill === "image" ? "image/*" : ".npy,.npz";
     this.scales.hidden = fill !== "image" || spec.dtype === "uint8";
     this.preview.hidden = fill !== "image" || !this.#picture;
+    this.note.className = "quiet wide";
     this.note.textContent = this.#told();
     this.note.hidden = !this.note.textContent;
   }
@@ -117,6 +119,7 @@ class Input {
       else await this.#takePicture(file);
     } catch (error) {
       this.note.hidden = false;
+      this.note.className = "problem wide";
       this.note.textContent = error.message;
     }
   }
@@ -146,7 +149,7 @@ class Input {
     } catch {
       throw new Error(`${file.name} cannot be read as a picture.`);
     }
-    this.#picture = { name: file.name, file, pixels };
+    this.#picture = { name: file.name, place, shape: this.shape(), pixels };
     this.preview.width = pixels.width;
     this.preview.height = pixels.height;
     this.preview.getContext("2d").putImageData(pixels, 0, 0);
@@ -163,8 +166,9 @@ class Input {
     }
     if (fill === "image") {
       if (!this.#picture) throw new Error(`Input ${this.index}: choose a picture first.`);
-      const { stored, bytes } = elements(this.#picture.pixels, this.picture, spec.dtype, this.scale);
-      return [{ ...named, stored, shape: this.shape() }, bytes];
+      const { pixels, place, shape } = this.#picture;
+      const { stored, bytes } = elements(pixels, place, spec.dtype, this.scale);
+      return [{ ...named, stored, shape }, bytes];
     }
     const seed = Number(this.seed.input.value);
     const below = Number(this.below.input.value);

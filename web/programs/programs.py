@@ -93,7 +93,8 @@ class Programs:
     async def draw(self, name: str, number: int) -> dict[str, Any]:
         """A delegate's graph as SVG; none where its sizes come with a first call."""
         async with self.turn:
-            graph = graph_of(self.module.methods[name].delegates[number]) if self.module else None
+            assert self.module
+            graph = graph_of(self.module.methods[name].delegates[number])
             return {"picture": display.graph_svg(graph) if graph else ""}
 
     def peek(self, data: Any) -> dict[str, Any]:
@@ -117,8 +118,12 @@ async def _refusing(work: Any) -> dict[str, Any]:
         answer: dict[str, Any] = await work
     except DeviceLostError:
         raise
-    except (TensortabError, MemoryError) as error:
-        return {"refused": str(error) or "there is not enough memory for it"}
+    except MemoryError:
+        return {"refused": "there is not enough memory for it"}
+    except TensortabError as error:
+        return {"refused": str(error)}
+    except Exception as error:  # noqa: BLE001  # whatever a file leads numpy to is told, no more
+        return {"refused": f"{type(error).__name__}: {error}"}
     return answer
 
 

@@ -75,6 +75,7 @@ export function programs(section, engine) {
     element("graph-heading").hidden = !named.length;
     element("delegate-row").hidden = named.length < 2;
     drawing.replaceChildren();
+    drawn = false;
     outputs.replaceChildren();
     summary.textContent = "";
     reset.hidden = true;
