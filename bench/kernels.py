@@ -88,7 +88,8 @@ def linears(
             scales = g.constant(f"{k}×{n} {i} scales", tt.op.Spec((k // 32, n), "float16"))
             y = tt.ops.linear_q4gsw(x, packed, scales, group=32, **options)
             g.effect(y)
-        g.output("y", y)
+        # Of many rows a corner: reading all of them back would be in the next products' way.
+        g.output("y", tt.ops.narrow(y, 0, 0, 1))
         return count
 
     return build
