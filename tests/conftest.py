@@ -1,5 +1,7 @@
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +65,10 @@ def opened(loop: harness.Loop, name: str) -> Iterator[harness.Device]:
     device = harness.open_device(loop, name)
     yield device
     device.close()
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """An empty folder whose path is short: Chromium's sockets lie in TMPDIR, and hold 108 bytes."""
+    with tempfile.TemporaryDirectory(prefix="tt-") as folder:
+        yield Path(folder)

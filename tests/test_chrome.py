@@ -93,16 +93,16 @@ def test_a_program_that_is_no_browser_is_named(tmp_path):
 
 
 @pytest.mark.usefixtures("chrome")
-def test_a_browser_leaves_no_profile_behind(tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+def test_a_browser_leaves_no_profile_behind(short_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(short_path))
 
     async def visit():
         async with chrome.launch() as browser:
             await (await browser.new_page()).goto("about:blank")
-            assert list(tmp_path.iterdir())
+            assert list(short_path.iterdir())
 
     asyncio.run(visit())
-    assert list(tmp_path.iterdir()) == []
+    assert list(short_path.iterdir()) == []
 
 
 def test_firefoxs_preferences_are_lines_of_javascript():

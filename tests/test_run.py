@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -181,13 +180,6 @@ def test_a_missing_mount_is_named(tmp_path):
     result = CliRunner().invoke(cli.main, ["run", "--mount", "/no/such", str(script)])
     assert result.exit_code == 1
     assert "Error: --mount /no/such: there is no such file or folder\n" in result.stderr
-
-
-@pytest.fixture
-def short_path():
-    """An empty folder whose path is short: Chromium's sockets lie in TMPDIR, and hold 108 bytes."""
-    with tempfile.TemporaryDirectory(prefix="tt-") as folder:
-        yield Path(folder)
 
 
 @pytest.mark.usefixtures("chrome")
