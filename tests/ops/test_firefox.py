@@ -73,7 +73,6 @@ HALVES = """
 import pickle
 import numpy as np
 import tensortab as tt
-from tensortab import kernel
 
 SOURCE = '''// y = 2 · x, worked out in Acc.
 alias Acc = f32;  // knob: f32 | f16
@@ -85,7 +84,7 @@ fn main(@builtin(local_invocation_index) i: u32) { y[i] = f32(Acc(x[i]) * Acc(2.
 
 async def main(payload):
     device = await tt.Device.open("browser")
-    double = Kernel.from_source("double", SOURCE).specialise(Acc="f16")
+    double = tt.Kernel.from_source("double", SOURCE).specialise(Acc="f16")
 
     def lower(target, y, x):
         return [tt.op.dispatch(double, (1, 1, 1), x=x, y=y)]
