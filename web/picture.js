@@ -1,7 +1,7 @@
 // Pictures that Python draws (tensortab.display), as elements. They come as text and hold names of
 // files and models, so only known shapes and attributes are taken over, whatever the text says.
 
-import { button } from "./dom.js";
+import { button, made } from "./dom.js";
 import { number } from "./format.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -29,8 +29,7 @@ function taken(from) {
 
 // The picture in a box of its own that scrolls: it is as wide as it is, and reached by keys.
 export function pictureNode(text, label) {
-  const box = document.createElement("div");
-  box.className = "scroll drawn";
+  const box = made("div", "scroll drawn");
   box.tabIndex = 0;
   box.role = "region";
   box.ariaLabel = label;

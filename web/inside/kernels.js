@@ -2,7 +2,7 @@
 
 import { choice, holding, made } from "../dom.js";
 import { number } from "../format.js";
-import { tableOf } from "./tables.js";
+import { tableOf } from "../tables.js";
 import { lines } from "./wgsl.js";
 
 const times = (n) => `${number(n)} ${n === 1 ? "dispatch" : "dispatches"}`;

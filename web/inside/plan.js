@@ -3,7 +3,7 @@
 import { button, made } from "../dom.js";
 import { count, number } from "../format.js";
 import { pictureNode } from "../picture.js";
-import { folded, tableOf } from "./tables.js";
+import { folded, tableOf } from "../tables.js";
 
 const LEGEND =
   "A row is a buffer, a column a dispatch; several bars in a row are memory used again. Blue: inputs, orange: " +

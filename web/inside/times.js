@@ -3,7 +3,7 @@
 import { made } from "../dom.js";
 import { number, seconds } from "../format.js";
 import { pictureNode } from "../picture.js";
-import { folded, tableOf } from "./tables.js";
+import { folded, tableOf } from "../tables.js";
 
 const ROUNDED =
   "This browser rounds the GPU's clock to 0.1 ms, so short kernels show as 0. Chrome started with " +

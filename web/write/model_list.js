@@ -1,8 +1,9 @@
 // The list of models in this browser: the one that comes with the page, and the kept ones, with their
 // sizes and when each was used last, to be used or removed.
 
+import { button, holding, made } from "../dom.js";
+import { size } from "../format.js";
 import { list, remove } from "./kept_models.js";
-import { size } from "./opening.js";
 
 const DAY = 86_400_000; // ms
 const days = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
@@ -11,15 +12,6 @@ const days = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 function ago(time) {
   const midnight = (at) => new Date(at).setHours(0, 0, 0, 0);
   return days.format(Math.round((midnight(time) - midnight(Date.now())) / DAY), "day");
-}
-
-function button(text, label) {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.className = "link";
-  made.textContent = text;
-  made.ariaLabel = label;
-  return made;
 }
 
 export class ModelList {
@@ -52,19 +44,15 @@ export class ModelList {
   }
 
   #row({ id, name, bytes, used }) {
-    const row = document.createElement("li");
-    const [label, told] = [document.createElement("strong"), document.createElement("span")];
-    label.textContent = name;
-    told.className = "quiet";
-    told.textContent = `${size(bytes)}, used ${ago(used)}`;
-    row.ariaCurrent = String(id === this.#current);
-    const use = button("Use", `Use ${name}`);
+    const use = button("Use", () => this.use({ name, kept: id }), "link");
+    use.ariaLabel = `Use ${name}`;
     use.hidden = id === this.#current;
-    use.addEventListener("click", () => this.use({ name, kept: id }));
-    const drop = button("Remove", `Remove ${name}`);
-    drop.addEventListener("click", () => this.#drop(drop, id, name));
+    const drop = button("Remove", () => this.#drop(drop, id, name), "link");
+    drop.ariaLabel = `Remove ${name}`;
     drop.addEventListener("blur", () => (drop.textContent = "Remove"));
-    row.append(label, told, use, drop);
+    const told = made("span", "quiet", `${size(bytes)}, used ${ago(used)}`);
+    const row = holding("li", "", made("strong", "", name), told, use, drop);
+    row.ariaCurrent = String(id === this.#current);
     return row;
   }
 

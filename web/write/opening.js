@@ -1,20 +1,11 @@
 // How far opening a model is: each file with its size, speed and time left, what failed, and the
 // buttons that cancel and retry.
 
-import { number } from "../format.js";
+import { holding, made } from "../dom.js";
+import { size } from "../format.js";
 import { Pace } from "./pace.js";
 
 const STAGES = { weights: "Reading and quantizing weights" };
-const UNITS = [
-  [1e9, "GB", 2],
-  [1e6, "MB", 1],
-  [1e3, "kB", 0],
-];
-
-export function size(bytes) {
-  const [unit, name, digits] = UNITS.find(([least]) => bytes >= least) ?? [1, "bytes", 0];
-  return `${number(bytes / unit, digits)} ${name}`;
-}
 
 // In words that do not change at every tick.
 function duration(seconds) {
@@ -78,12 +69,9 @@ export class Opening {
   }
 
   #row(name) {
-    const row = document.createElement("li");
-    const [label, told] = [document.createElement("span"), document.createElement("span")];
-    const bar = document.createElement("progress");
-    label.textContent = bar.ariaLabel = name;
-    row.append(label, told, bar);
-    this.files.append(row);
+    const [told, bar] = [made("span"), made("progress")];
+    bar.ariaLabel = name;
+    this.files.append(holding("li", "", made("span", "", name), told, bar));
     return { bar, told };
   }
 

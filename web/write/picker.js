@@ -2,9 +2,10 @@
 // kept; how far opening it is, and what is wrong with it. The model that was there stays until the
 // new one stands.
 
+import { size } from "../format.js";
 import { keeper } from "../kept.js";
 import { ModelList } from "./model_list.js";
-import { Opening, size } from "./opening.js";
+import { Opening } from "./opening.js";
 import { explain } from "./refusals.js";
 
 const HUB_ID = /^[\w][\w.-]*\/[\w][\w.-]*$/;

@@ -1,6 +1,6 @@
-// Tables of plans and profiles: rows are made a hundred at a time.
+// Tables of programs, plans and profiles: rows are made a hundred at a time.
 
-import { holding, made, unfolding } from "../dom.js";
+import { holding, made, unfolding } from "./dom.js";
 
 // columns: [title, class]; row(i): texts and nodes
 export function tableOf(label, columns, count, row) {
