@@ -31,6 +31,7 @@ import { forget } from "./snapshot.js";
 import * as write from "./write/lane.js";
 
 const VIEWS = { inside, programs, search, write };
+const SHARED = ["adapter.py"]; // Python that several views' import
 
 const failed = async (error) => {
   await forget(); // should it be at fault, the next start is a plain one
@@ -41,7 +42,8 @@ const failed = async (error) => {
 navigator.gpu?.requestAdapter().catch(() => {});
 
 const python = (async () => {
-  const sources = Object.values(VIEWS).flatMap(({ source }) => source).map(async (source) => {
+  const files = [...SHARED, ...Object.values(VIEWS).flatMap(({ source }) => source)];
+  const sources = files.map(async (source) => {
     const response = await fetch(new URL(source, import.meta.url));
     return { name: source.split("/").at(-1), text: await response.text() };
   });

@@ -20,7 +20,7 @@ from close import assert_close
 from tensortab import vendor
 
 INSIDE = Path(__file__).parents[2] / "web" / "inside"
-sys.path.append(str(INSIDE))  # as they lie side by side in the page's worker
+sys.path += [str(INSIDE), str(INSIDE.parent)]  # side by side in the page's worker
 
 import cell  # noqa: E402
 import inside  # noqa: E402

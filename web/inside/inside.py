@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import adapter
 from reading import Reading, read
 
 import tensortab as tt
@@ -45,8 +46,7 @@ class Inside:
 
     def facts(self) -> dict[str, Any]:
         """What the page tells about the device."""
-        info = self.device.info
-        return {"adapter": str(info), "kind": info.kind, "software": info.software}
+        return adapter.facts(self.device)
 
     def look(self, subject: Any, number: int) -> dict[str, Any]:
         """A subject's parts by name, and the plan of one of them."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+import adapter
 import numpy as np
 from listing import rows
 
@@ -42,8 +43,7 @@ class Programs:
 
     def facts(self) -> dict[str, Any]:
         """What the page tells about the device."""
-        info = self.device.info
-        return {"adapter": str(info), "kind": info.kind, "software": info.software}
+        return adapter.facts(self.device)
 
     async def load(self, key: int, file: Any) -> dict[str, Any]:
         """Open a file, a JS File; what was open is closed once that succeeds."""

@@ -2,15 +2,14 @@
 """What the page's worker runs in Python to search: a sentence model."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
+import adapter
 import numpy as np
 
 import tensortab as tt
-
-Progress = Callable[[str, int, int], None]  # stage, done, total
+from tensortab.bars import Progress
 
 
 @dataclass(frozen=True)
@@ -26,13 +25,7 @@ class Search:
 
     def facts(self) -> dict[str, str | float | bool]:
         """What the page tells about the model and its device."""
-        info = self.model.device.info
-        return {
-            "bits": self.model.bits,
-            "adapter": str(info),
-            "kind": info.kind,
-            "software": info.software,
-        }
+        return {"bits": self.model.bits, **adapter.facts(self.model.device)}
 
     async def embed(self, texts: str) -> np.ndarray:
         """Unit vectors of a JSON list of texts, one after the other: float32 [texts · width]."""

@@ -11,7 +11,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import adapter
+
 import tensortab as tt
+from tensortab.bars import Progress
 from tensortab.errors import (
     DeviceError,
     DeviceLostError,
@@ -24,7 +27,6 @@ from tensortab.text.generator import Generator
 from tensortab.weights import Watch, open_folder, watched
 from tensortab.weights.source import is_url
 
-Progress = Callable[[str, int, int], None]  # a stage or a file, done, total
 Emit = Callable[[str, int, int], None]  # a piece of text; tokens by now, and of the prompt
 
 # Text goes to the page in pieces of so long: a GPU's thousand tokens a second as a message each
@@ -84,12 +86,9 @@ class Writer:
 
     def facts(self) -> dict[str, Any]:
         """What the page tells about the model and its device."""
-        info = self.device.info
         return {
+            **adapter.facts(self.device),
             "bits": self.model.bits,
-            "adapter": str(info),
-            "kind": info.kind,
-            "software": info.software,
             "chat": self.speaks,
             "context": self.model.config.context,
             "defaults": dict(self.model.defaults),
