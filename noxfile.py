@@ -112,13 +112,17 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-m", elsewhere, *two, *session.posargs)
 
 
+def environment_of_tests(session: nox.Session) -> Path:
+    """The programs of the session `tests`, set up: torch is a gigabyte, and one is enough."""
+    nox_again = (sys.executable, "-m", "nox", "-f", __file__)
+    session.run(*nox_again, "-s", "tests", "--install-only", external=True)
+    return ROOT / ".nox" / "tests" / "bin"
+
+
 @nox.session(venv_backend="none")
 def firefox(session: nox.Session) -> None:
     """One op of each kind, the model and the page, in Firefox: naga and shader-f16."""
-    # In the environment of the other tests, since torch is a gigabyte.
-    nox_again = (sys.executable, "-m", "nox", "-f", __file__)
-    session.run(*nox_again, "-s", "tests", "--install-only", external=True)
-    programs = ROOT / ".nox" / "tests" / "bin"
+    programs = environment_of_tests(session)
     session.run(programs / "tensortab", "setup", "--firefox", external=True)
     pytest = (programs / "python", "-m", "pytest")
     session.run(*pytest, "-m", "firefox", *session.posargs, external=True)
@@ -127,18 +131,14 @@ def firefox(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def gpu(session: nox.Session) -> None:
     """What needs a GPU's matrix units, in Chrome on this machine's GPU."""
-    nox_again = (sys.executable, "-m", "nox", "-f", __file__)
-    session.run(*nox_again, "-s", "tests", "--install-only", external=True)
-    pytest = (ROOT / ".nox" / "tests" / "bin" / "python", "-m", "pytest", "-m", "gpu")
+    pytest = (environment_of_tests(session) / "python", "-m", "pytest", "-m", "gpu")
     session.run(*pytest, *session.posargs, env={"TENSORTAB_ADAPTER": "gpu-f16"}, external=True)
 
 
 @nox.session(venv_backend="none")
 def fuzz(session: nox.Session) -> None:
     """100,000 mutated ExecuTorch programs: nothing but FormatError and UnsupportedError."""
-    nox_again = (sys.executable, "-m", "nox", "-f", __file__)
-    session.run(*nox_again, "-s", "tests", "--install-only", external=True)
-    pytest = (ROOT / ".nox" / "tests" / "bin" / "python", "-m", "pytest")
+    pytest = (environment_of_tests(session) / "python", "-m", "pytest")
     many = {"TENSORTAB_MUTATIONS": "100000"}
     session.run(*pytest, "tests/pte/test_malformed.py", env=many, external=True)
 

@@ -12,7 +12,10 @@ out = await session.run(x=array)      # {"y": numpy array}
 y = await tt.ops.gelu.on(device, array)     # an op at once, without a graph
 """
 
-from . import display, ops, quant
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import ops, quant
 from .bars import progress
 from .dim import Sym, ceildiv, product
 from .evaluate import evaluate
@@ -25,6 +28,9 @@ from .session import Session
 from .text.load import load
 from .text.save import save
 from .text.streaming import show
+
+if TYPE_CHECKING:
+    from . import display
 
 __version__ = "0.1.0"
 __all__ = [
@@ -51,3 +57,10 @@ __all__ = [
     "save",
     "show",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what draws when it is first asked for: a page's start has no use for it."""
+    if name == "display":
+        return import_module(".display", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
