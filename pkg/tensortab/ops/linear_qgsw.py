@@ -227,6 +227,31 @@ def _vector(
     return dispatch(kernel, grid, **bound, x=x, y=y, N=n, K=k, group=group, **norm)
 
 
+def _tiled(
+    strategy: str,
+    target: Target,
+    y: Tensor,
+    x: Tensor,
+    operands: Mapping[str, Tensor | None],
+    group: int,
+    *,
+    high_first: bool,
+) -> Dispatch:
+    """Any number of rows in one dispatch, by tile, gemv or gemm."""
+    bound = {name: t or x for name, t in operands.items()}
+    packed, scales = bound["packed"], bound["scales"]
+    m, n = rows_of(x), packed.shape[0]
+    kernel, workgroups = _launch(strategy, m, n)
+    kernel = kernel.specialise(
+        BITS=8 if packed.dtype == "int8" else 4,
+        HIGH_FIRST=high_first,
+        HALF=scales.dtype == "float16",
+        BIAS=operands["bias"] is not None,
+    )
+    grid = fold(target, workgroups)
+    return dispatch(kernel, grid, **bound, x=x, y=y, M=m, N=n, K=x.shape[-1], group=group)
+
+
 def _lower(
     bits: int,
     target: Target,
@@ -255,21 +280,11 @@ def _lower(
         normed = Tensor(x.spec)
         steps += rms_norm.lowered(target, normed, x, norm, eps=eps, offset=offset)
         x = normed
-    m, n, k = rows_of(x), packed.shape[0], x.shape[-1]
-    product = y if act is None and add is None else Tensor(Spec((*x.shape[:-1], n)))
+    product = y if act is None and add is None else Tensor(Spec((*x.shape[:-1], packed.shape[0])))
     if chosen == "matrix":
         steps += matrix(target, product, x, operands, group)
     else:
-        kernel, workgroups = _launch(chosen, m, n)
-        kernel = kernel.specialise(
-            BITS=bits,
-            HIGH_FIRST=high_first,
-            HALF=scales.dtype == "float16",
-            BIAS=bias is not None,
-        )
-        bound = {name: t or x for name, t in operands.items()}
-        grid = fold(target, workgroups)
-        steps.append(dispatch(kernel, grid, **bound, x=x, y=product, M=m, N=n, K=k, group=group))
+        steps.append(_tiled(chosen, target, product, x, operands, group, high_first=high_first))
     if act is not None:
         gated = y if add is None else Tensor(y.spec)
         steps += glu.lowered(target, gated, product, act=act)
