@@ -1,43 +1,57 @@
-// y[M, N] = x[M, K] · dequantize(w)[N, K]ᵀ (+ bias[N]) for many rows of x; w in 4- or 8-bit
-// symmetric groups along K. A workgroup of 16 × 16 owns 16·ROWS × 128 elements of y and walks along
-// K in steps of 16, which lie in one group: the tiles of x and of w, dequantized once, go through
-// workgroup memory (16 KiB at ROWS = 8: what every adapter has), and while they are multiplied the
-// next ones are on their way to registers. An invocation owns ROWS × 8 elements, 16 rows and 16
-// columns apart, so that neighbours read and write neighbours: enough of them that the multiplying,
-// not the workgroup memory, sets the pace. Layouts: quant/.
+// y[M, N] = x[M, K] · dequantize(w)[N, K]ᵀ for many rows of x; w in 4- or 8-bit symmetric groups
+// along K.
+//
+//   BIAS  + bias[N]
+//   GLU   y[M, N/2] = act(v[:, n]) · v[:, n + N/2]
+//   ADD   + add, as y is
+//
+// A workgroup of 16 × 16 owns 16·ROWS × 128 elements of the product, with GLU 64 columns and the 64
+// that go with them, and walks along K in steps of 16, which lie in one group: the tiles of x and of w,
+// dequantized once, go through workgroup memory (12 KiB at ROWS = 4), and while they are multiplied
+// the next ones are on their way to registers. An invocation owns ROWS × 8 elements, 16 rows and 16
+// columns apart, so that neighbours read and write neighbours. By measurement (one H100): taller ones
+// multiply no faster, as fewer of them fit. Layouts: quant/.
 
 const BITS: u32 = 4u;        // knob: 4 (offset binary) | 8 (two's complement)
 const HIGH_FIRST: bool = false;  // knob: of 4 bits, the high nibble is the even k
 const HALF: bool = false;    // knob: scales are f16 pairs, not f32
 const BIAS: bool = false;    // knob: add bias[n]
-const ROWS: u32 = 8u;        // knob: rows of y an invocation owns, 8 at most
+const ADD: bool = false;     // knob: add `add`
+const GLU: u32 = 0u;         // knob: 0 none | 1 silu | 2 gelu by tanh
+const ROWS: u32 = 4u;        // knob: rows of y an invocation owns, 8 at most
+const N: u32 = 4u;           // knob: columns
+const K: u32 = 32u;          // knob: weights of a column
+const GROUP: u32 = 32u;      // knob: weights to a scale, a multiple of 16
 
 struct Params {
   M: u32,
-  N: u32,
-  K: u32,
-  group: u32,  // a multiple of 16
 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> packed: array<u32>;
 @group(0) @binding(2) var<storage, read> scales: array<u32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;  // any buffer without BIAS
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
-@group(0) @binding(5) var<uniform> p: Params;
+@group(0) @binding(4) var<storage, read> add: array<f32>;   // any buffer without ADD
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+@group(0) @binding(6) var<uniform> p: Params;
 
 const LANES = 256u;
+const NEAR = 2u;             // invocations side by side that own rows, not columns, side by side
 const COLUMNS = 8u;
 const STEP = 4u;             // vec4s along K a tile holds
 const TALL = 16u * ROWS;
 const WIDE = 16u * COLUMNS;
+const HALVES = select(1u, 2u, GLU > 0u);
+const ACROSS = N / HALVES;              // elements of a row of y
+const OWN = WIDE / HALVES;              // of them a workgroup's
 const WORDS = STEP * BITS / 8u;         // of a column of the tile
 const HELD = 8u / BITS;                 // vec4s of weights in a word
 const X_LOADS = (STEP * TALL + LANES - 1u) / LANES;  // of an invocation, vec4s
 const W_LOADS = WORDS * WIDE / LANES;                // words
 
-var<workgroup> x_tile: array<vec4<f32>, STEP * TALL>;  // [k / 4][row]
-var<workgroup> w_tile: array<vec4<f32>, STEP * WIDE>;  // [k / 4][column]
+// [k / 4][row] and [k / 4][column], in eights moved about by k: neighbours write to other banks.
+var<workgroup> x_tile: array<vec4<f32>, STEP * TALL>;
+var<workgroup> w_tile: array<vec4<f32>, STEP * WIDE>;
 
 // A step's part of the tiles, on its way to them.
 struct Load {
@@ -69,35 +83,31 @@ fn unpack(word: u32) -> vec4<f32> {
     * vec4<f32>(1.0, 1.0 / 256.0, 1.0, 1.0 / 256.0);
 }
 
-// Past an edge: the last row or column again, which nobody stores.
+// The column of w that is column j of the tile; past the edge the last one again, which nobody stores.
+fn column_of(n0: u32, j: u32) -> u32 {
+  return min(n0 + j % OWN, ACROSS - 1u) + j / OWN * ACROSS;
+}
+
+fn activate(v: f32) -> f32 {
+  if (GLU == 1u) { return v / (1.0 + exp(-max(v, -80.0))); }
+  return 0.5 * v * (1.0 + tanh(clamp(0.79788456 * (v + 0.044715 * v * v * v), -10.0, 10.0)));
+}
+
+// Past an edge: the last row again, which nobody stores.
 fn load(m0: u32, n0: u32, k0: u32, lane: u32) -> Load {
   var next = Load();
   for (var j = 0u; j < X_LOADS; j++) {
     let i = lane + j * LANES;
     let m = min(m0 + i / STEP, p.M - 1u);
-    next.x[j] = x[(m * p.K + k0) / 4u + i % STEP];
+    next.x[j] = x[(m * K + k0) / 4u + i % STEP];
   }
   for (var j = 0u; j < W_LOADS; j++) {
     let i = lane + j * LANES;
-    let n = min(n0 + i / WORDS, p.N - 1u);
-    next.words[j] = packed[(n * p.K + k0) * BITS / 32u + i % WORDS];
-    next.scales[j] = scale_at(k0 / p.group * p.N + n);
+    let n = column_of(n0, i / WORDS);
+    next.words[j] = packed[(n * K + k0) * BITS / 32u + i % WORDS];
+    next.scales[j] = scale_at(k0 / GROUP * N + n);
   }
   return next;
-}
-
-fn store(next: Load, lane: u32) {
-  for (var j = 0u; j < X_LOADS; j++) {
-    let i = lane + j * LANES;
-    if (i < STEP * TALL) { x_tile[i % STEP * TALL + i / STEP] = next.x[j]; }
-  }
-  for (var j = 0u; j < W_LOADS; j++) {
-    let i = lane + j * LANES;
-    for (var part = 0u; part < HELD; part++) {
-      w_tile[(i % WORDS * HELD + part) * WIDE + i / WORDS] =
-        unpack(next.words[j] >> (16u * part)) * next.scales[j];
-    }
-  }
 }
 
 @compute @workgroup_size(256)
@@ -110,22 +120,39 @@ fn main(
   let id = workgroup.x + workgroup.y * workgroups.x;
   let down = (p.M + TALL - 1u) / TALL;
   let m0 = id % down * TALL;
-  let n0 = id / down * WIDE;
-  if (n0 >= p.N) { return; }
-  let column = lane % 16u;
-  let row = lane / 16u;
+  let n0 = id / down * OWN;
+  if (n0 >= ACROSS) { return; }
+  let column = lane / NEAR % 16u;
+  let row = lane % NEAR + lane / (16u * NEAR) * NEAR;
 
   var acc = array<array<f32, COLUMNS>, ROWS>();
   var next = load(m0, n0, 0u, lane);
-  for (var k0 = 0u; k0 < p.K; k0 += 4u * STEP) {
-    store(next, lane);
+  for (var step = 0u; step < K / (4u * STEP); step++) {
+    // Here and not in a function: of its parameters Tint knows no range, and bounds every index.
+    for (var j = 0u; j < X_LOADS; j++) {
+      let i = lane + j * LANES;
+      let part = i % STEP;
+      if (i < STEP * TALL) { 
+        x_tile[part * TALL + i / STEP / 8u * 8u + ((i / STEP) ^ (2u * part)) % 8u] = next.x[j];
+      }
+    }
+    for (var j = 0u; j < W_LOADS; j++) {
+      let i = lane + j * LANES;
+      for (var half = 0u; half < HELD; half++) {
+        let part = i % WORDS * HELD + half;
+        w_tile[part * WIDE + i / WORDS / 8u * 8u + ((i / WORDS) ^ (2u * part)) % 8u] =
+          unpack(next.words[j] >> (16u * half)) * next.scales[j];
+      }
+    }
     workgroupBarrier();
-    next = load(m0, n0, min(k0 + 4u * STEP, p.K - 4u * STEP), lane);
+    next = load(m0, n0, min((step + 1u) * (4u * STEP), K - 4u * STEP), lane);
     for (var i = 0u; i < STEP; i++) {
       var w = array<vec4<f32>, COLUMNS>();
-      for (var c = 0u; c < COLUMNS; c++) { w[c] = w_tile[i * WIDE + column + c * 16u]; }
+      for (var c = 0u; c < COLUMNS; c++) {
+        w[c] = w_tile[i * WIDE + (column ^ (2u * i)) % 16u + c * 16u];
+      }
       for (var r = 0u; r < ROWS; r++) {
-        let v = x_tile[i * TALL + row + r * 16u];
+        let v = x_tile[i * TALL + (row ^ (2u * i)) % 16u + r * 16u];
         for (var c = 0u; c < COLUMNS; c++) {
           acc[r][c] = fma(v.x, w[c].x, fma(v.y, w[c].y, fma(v.z, w[c].z, fma(v.w, w[c].w, acc[r][c]))));
         }
@@ -135,12 +162,19 @@ fn main(
   }
   for (var r = 0u; r < ROWS; r++) {
     let m = m0 + row + r * 16u;
-    for (var c = 0u; c < COLUMNS; c++) {
+    for (var c = 0u; c < COLUMNS / HALVES; c++) {
       let n = n0 + column + c * 16u;
-      if (m >= p.M || n >= p.N) { continue; }
+      if (m >= p.M || n >= ACROSS) { continue; }
       var v = acc[r][c];
       if (BIAS) { v += bias[n]; }
-      y[m * p.N + n] = v;
+      if (GLU > 0u) {
+        var up = acc[r][c + COLUMNS / 2u];
+        if (BIAS) { up += bias[n + ACROSS]; }
+        v = activate(v) * up;
+      }
+      let at = m * ACROSS + n;
+      if (ADD) { v += add[at]; }
+      y[at] = v;
     }
   }
 }

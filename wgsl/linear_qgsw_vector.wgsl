@@ -1,35 +1,36 @@
 // y = f(x · dequantize(w)[N, K]ᵀ) for one row x[K]; w in 4- or 8-bit symmetric groups along K.
 //
-//   NORM  x is x · (offset + norm) / √(mean(x²) + eps) first: Σ x² is gathered while x is read
+//   NORM  x is x · (OFFSET + norm) / √(mean(x²) + EPS) first
 //   BIAS  + bias[N]
 //   GLU   y[N/2] = act(v[n]) · v[n + N/2]
 //   ADD   + add, as long as y
 //
-// An invocation owns four columns of w, side by side, or with GLU two and the two that go with them,
-// and 16 bytes of each at a time. ACROSS invocations side by side own 4 · ACROSS columns and the
-// same part of x; along K a workgroup has LANES / ACROSS of them. A GPU reads memory by lines of a
-// cache: invocations that share x and lie side by side in scales touch few. Layouts: quant/.
-// Subgroups of any size.
+// An invocation owns two columns of w, side by side, or with GLU one and the one that goes with it, and
+// 16 bytes of each at a time: a slot. ACROSS invocations side by side own 2 · ACROSS columns and the
+// same slots; DEEP of those share the columns' slots out; a workgroup has LANES invocations. Loads
+// of w and of scales are on their way before anything waits, the next slot's while one is multiplied.
+// x, PART slots of it at a time, comes through workgroup memory, where neighbours read neighbours.
+// Everything that addresses depend on is a knob, so that they need no load. Subgroups of any size.
+// Layouts: quant/.
 
 enable subgroups;
 
 const BITS: u32 = 4u;        // knob: 4 (offset binary, low nibble first) | 8 (two's complement)
 const HALF: bool = false;    // knob: scales are f16 pairs, not f32
-const EVEN: bool = false;    // knob: N is even, N/2 too with GLU, so that scales are read two at a time
+const EVEN: bool = false;    // knob: N is even, so that scales are read two at a time
 const NORM: bool = false;    // knob: normalize x
 const BIAS: bool = false;    // knob: add bias
 const ADD: bool = false;     // knob: add `add`
 const GLU: u32 = 0u;         // knob: 0 none | 1 silu | 2 gelu by tanh
+const N: u32 = 4u;           // knob: columns
+const K: u32 = 32u;          // knob: weights of a column
+const GROUP: u32 = 32u;      // knob: weights to a scale, a multiple of 32
+const EPS: f32 = 1e-6;       // knob: of the norm
+const OFFSET: f32 = 0.0;     // knob: of the norm
 const ACROSS: u32 = 4u;      // knob: invocations side by side along N, a power of two
-const LANES: u32 = 256u;     // knob: invocations per workgroup, 4 · ACROSS or more
-
-struct Params {
-  N: u32,
-  K: u32,
-  group: u32,  // a multiple of 32
-  eps: f32,
-  offset: f32,
-}
+const DEEP: u32 = 8u;        // knob: invocations along K, a power of two
+const LANES: u32 = 64u;      // knob: invocations per workgroup, a multiple of ACROSS · DEEP
+const PART: u32 = 8u;        // knob: slots of x in workgroup memory, a multiple of DEEP
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> norm: array<vec4<f32>>;  // any buffer without NORM
@@ -38,43 +39,51 @@ struct Params {
 @group(0) @binding(4) var<storage, read> bias: array<f32>;        // any buffer without BIAS
 @group(0) @binding(5) var<storage, read> add: array<f32>;         // any buffer without ADD
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;
-@group(0) @binding(7) var<uniform> p: Params;
 
-const QUADS = 32u / BITS;    // vec4s of x that 16 bytes of a column are multiplied with
+const QUADS = 32u / BITS;    // vec4s of x that a slot is multiplied with
+const SLOTS = K * BITS / 128u;
+const STEPS = PART / DEEP;   // slots of a part an invocation multiplies
+const PITCH = PART + 1u;     // one longer than needed: neighbours write to other banks, too
+const WIDTH = select(2u, 1u, GLU > 0u);  // elements of y an invocation's columns make
+const WIDE = LANES / DEEP;   // pairs of columns a workgroup owns
+const LENGTH = select(N, N / 2u, GLU > 0u);  // of y
 
-var<workgroup> partial: array<vec4<f32>, LANES>;
+var<workgroup> x_tile: array<vec4<f32>, QUADS * PITCH>;  // [vec4 of a slot][slot]
+var<workgroup> partial: array<vec2<f32>, LANES>;         // a subgroup's sums
 var<workgroup> squares: array<f32, LANES>;
 
-struct Words { a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>, }
+const TOGETHER = HALF && EVEN && GLU == 0u;  // the scales of an invocation's columns are one word
 
-// The four columns of an invocation; past the edge, others again.
-fn columns(quad: u32) -> vec4<u32> {
-  var n = vec2<u32>(4u * quad, 4u * quad + 2u);
-  if (GLU > 0u) { n = vec2<u32>(2u * quad, 2u * quad + p.N / 2u); }
-  if (EVEN) {
-    n = min(n, vec2<u32>(p.N - 2u));
-    return vec4<u32>(n.x, n.x + 1u, n.y, n.y + 1u);
+// 16 bytes of two columns, and the words that hold their scales.
+struct Slot { a: vec4<u32>, b: vec4<u32>, scales: vec2<u32>, }
+
+// The columns of an invocation; past the edge, others again.
+fn columns(pair: u32) -> vec2<u32> {
+  if (GLU > 0u) {
+    let n = min(pair, N / 2u - 1u);
+    return vec2<u32>(n, n + N / 2u);
   }
-  return min(vec4<u32>(n.x, n.x + 1u, n.y, n.y + 1u), vec4<u32>(p.N - 1u));
+  return min(vec2<u32>(2u * pair, 2u * pair + 1u), vec2<u32>(N - 1u));
 }
 
-fn load(first: vec4<u32>, slot: u32) -> Words {
-  let at = first + slot;
-  return Words(packed[at.x], packed[at.y], packed[at.z], packed[at.w]);
-}
-
-fn scale_at(i: u32) -> f32 {
-  if (HALF) { return unpack2x16float(scales[i / 2u])[i % 2u]; }
-  return bitcast<f32>(scales[i]);
-}
-
-fn scales_at(n: vec4<u32>, k: u32) -> vec4<f32> {
-  let at = n + k / p.group * p.N;
-  if (HALF && EVEN) {
-    let near = unpack2x16float(scales[at.x / 2u]);
-    return vec4<f32>(near, unpack2x16float(scales[at.z / 2u]));
+fn load(n: vec2<u32>, slot: u32) -> Slot {
+  let at = n * SLOTS + slot;
+  let s = n + slot * (128u / BITS) / GROUP * N;
+  var words = vec2<u32>(0u);
+  if (TOGETHER) {
+    words.x = scales[s.x / 2u];
+  } else if (HALF) {
+    words = vec2<u32>(scales[s.x / 2u], scales[s.y / 2u]) >> (s % 2u * 16u);
+  } else {
+    words = vec2<u32>(scales[s.x], scales[s.y]);
   }
-  return vec4<f32>(scale_at(at.x), scale_at(at.y), scale_at(at.z), scale_at(at.w));
+  return Slot(packed[at.x], packed[at.y], words);
+}
+
+fn scales_of(words: vec2<u32>) -> vec2<f32> {
+  if (TOGETHER) { return unpack2x16float(words.x); }
+  if (HALF) { return vec2<f32>(unpack2x16float(words.x).x, unpack2x16float(words.y).x); }
+  return bitcast<vec2<f32>>(words);
 }
 
 // Four weights, each times the power of 2 at which its bits lie. The bits become the last ones of
@@ -97,13 +106,13 @@ fn powers() -> vec4<f32> {
 }
 
 // Products with 16 bytes of a column, summed by the place of the weights' bits.
-fn multiply(w: vec4<u32>, v: array<vec4<f32>, 8>) -> vec4<f32> {
+fn multiply(w: vec4<u32>, v: array<vec4<f32>, QUADS>) -> vec4<f32> {
   if (BITS == 8u) {
     return unpack(w.x) * v[0] + unpack(w.y) * v[1] + unpack(w.z) * v[2] + unpack(w.w) * v[3];
   }
   return unpack(w.x) * v[0] + unpack(w.x >> 16u) * v[1] + unpack(w.y) * v[2]
-    + unpack(w.y >> 16u) * v[3] + unpack(w.z) * v[4] + unpack(w.z >> 16u) * v[5]
-    + unpack(w.w) * v[6] + unpack(w.w >> 16u) * v[7];
+    + unpack(w.y >> 16u) * v[3] + unpack(w.z) * v[QUADS - 4u] + unpack(w.z >> 16u) * v[QUADS - 3u]
+    + unpack(w.w) * v[QUADS - 2u] + unpack(w.w >> 16u) * v[QUADS - 1u];
 }
 
 fn activate(v: f32) -> f32 {
@@ -118,69 +127,80 @@ fn main(
   @builtin(local_invocation_id) local: vec3<u32>,
 ) {
   let lane = local.x;
-  let first = (workgroup.x + workgroup.y * workgroups.x) * ACROSS;
-  let n = columns(first + lane % ACROSS);
-  let across = p.K * BITS / 128u;  // 16 bytes each, of a column
-  let start = n * across;
+  let depth = lane / ACROSS % DEEP;
+  let first = (workgroup.x + workgroup.y * workgroups.x) * WIDE;
+  let n = columns(first + lane / (ACROSS * DEEP) * ACROSS + lane % ACROSS);
 
+  var next = load(n, min(depth, SLOTS - 1u));
   var a = vec4<f32>(0.0);
   var b = vec4<f32>(0.0);
-  var c = vec4<f32>(0.0);
-  var d = vec4<f32>(0.0);
   var square = vec4<f32>(0.0);
-  var next = load(start, min(lane / ACROSS, across - 1u));
-  for (var slot = lane / ACROSS; slot < across; slot += LANES / ACROSS) {
-    let words = next;
-    next = load(start, min(slot + LANES / ACROSS, across - 1u));
-    let scale = scales_at(n, slot * (128u / BITS));
-    var v = array<vec4<f32>, 8>();
-    for (var j = 0u; j < QUADS; j++) { v[j] = x[slot * QUADS + j]; }
-    if (NORM) {
-      for (var j = 0u; j < QUADS; j++) {
-        square += v[j] * v[j];
-        v[j] *= p.offset + norm[slot * QUADS + j];
+  for (var part = 0u; part < SLOTS; part += PART) {
+    if (part > 0u) { workgroupBarrier(); }
+    for (var i = 0u; i < (QUADS * PART + LANES - 1u) / LANES; i++) {
+      let j = lane + i * LANES;
+      let at = part * QUADS + j;
+      if (j < QUADS * PART && at < K / 4u) {
+        var v = x[at];
+        if (NORM) {
+          square += v * v;
+          v *= OFFSET + norm[at];
+        }
+        x_tile[j % QUADS * PITCH + j / QUADS] = v;
       }
     }
-    a += multiply(words.a, v) * scale.x;
-    b += multiply(words.b, v) * scale.y;
-    c += multiply(words.c, v) * scale.z;
-    d += multiply(words.d, v) * scale.w;
+    workgroupBarrier();
+    for (var i = 0u; i < STEPS; i++) {
+      let held = depth + i * DEEP;  // of the slots in workgroup memory
+      let words = next;
+      if (part + (i + 1u) * DEEP < SLOTS) { next = load(n, min(part + held + DEEP, SLOTS - 1u)); }
+      if (part + held < SLOTS) {
+        var v = array<vec4<f32>, QUADS>();
+        for (var j = 0u; j < QUADS; j++) { v[j] = x_tile[j * PITCH + held]; }
+        let scale = scales_of(words.scales);
+        a += multiply(words.a, v) * scale.x;
+        b += multiply(words.b, v) * scale.y;
+      }
+    }
   }
   let one = powers();
-  var sum = vec4<f32>(dot(a, one), dot(b, one), dot(c, one), dot(d, one));
+  var sum = vec2<f32>(dot(a, one), dot(b, one));
   var sum_of_squares = dot(square, vec4<f32>(1.0));
 
   // Invocations of a subgroup are neighbours in a workgroup of one dimension.
   let size = u32(subgroupAdd(1.0));
-  for (var i = ACROSS; i < size; i *= 2u) {
-    sum += subgroupShuffleXor(sum, i);
-    if (NORM) { sum_of_squares += subgroupShuffleXor(sum_of_squares, i); }
-  }
-  let whole = max(size, ACROSS);
-  if (lane % whole < ACROSS) {
-    partial[lane / whole * ACROSS + lane % whole] = sum;
-    if (NORM && lane % whole == 0u) { squares[lane / whole] = sum_of_squares; }
+  let whole = clamp(size, ACROSS, ACROSS * DEEP);  // neighbours whose sums of a column become one
+  for (var i = ACROSS; i < whole; i *= 2u) { sum += subgroupShuffleXor(sum, i); }
+  if (lane % whole < ACROSS) { partial[lane / whole * ACROSS + lane % ACROSS] = sum; }
+  if (NORM) {
+    sum_of_squares = subgroupAdd(sum_of_squares);
+    if (lane % size == 0u) { squares[lane / size] = sum_of_squares; }
   }
   workgroupBarrier();
 
-  // An invocation per column of y.
-  let width = select(4u, 2u, GLU > 0u);
-  let at = first * width + lane;
-  if (lane >= width * ACROSS || at >= select(p.N, p.N / 2u, GLU > 0u)) { return; }
-  var v = vec4<f32>(0.0);
-  var total = 0.0;
-  for (var i = 0u; i < LANES / whole; i++) {
-    v += partial[i * ACROSS + lane / width];
-    if (NORM) { total += squares[i]; }
+  // An invocation per element of y.
+  for (var i = lane; i < WIDTH * WIDE; i += LANES) {
+    let at = first * WIDTH + i;
+    if (at >= LENGTH) { break; }
+    let pieces = ACROSS * DEEP / whole;
+    let pair = i / WIDTH;
+    var v = vec2<f32>(0.0);
+    for (var j = 0u; j < pieces; j++) {
+      v += partial[(pair / ACROSS * pieces + j) * ACROSS + pair % ACROSS];
+    }
+    if (NORM) {
+      var total = 0.0;
+      for (var j = 0u; j < LANES / size; j++) { total += squares[j]; }
+      v *= inverseSqrt(total / f32(K) + EPS);
+    }
+    var result = v[i % WIDTH];
+    if (BIAS) { result += bias[at]; }
+    if (GLU > 0u) {
+      var up = v.y;
+      if (BIAS) { up += bias[at + N / 2u]; }
+      result = activate(result) * up;
+    }
+    if (ADD) { result += add[at]; }
+    y[at] = result;
   }
-  if (NORM) { v *= inverseSqrt(total / f32(p.K) + p.eps); }
-  var result = v[lane % width];
-  if (BIAS) { result += bias[at]; }
-  if (GLU > 0u) {
-    var up = v[lane % width + 2u];
-    if (BIAS) { up += bias[at + p.N / 2u]; }
-    result = activate(result) * up;
-  }
-  if (ADD) { result += add[at]; }
-  y[at] = result;
 }

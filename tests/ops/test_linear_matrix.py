@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_linear_qgsw import build, operands
+from test_linear_qgsw import build, operands, surrounded
 
 import harness
 import tensortab as tt
@@ -43,6 +43,24 @@ def test_device_is_reference(
 ) -> None:
     monkeypatch.setattr(linear_matrix, "_MANY_WORKGROUPS", 0 if large else 10**9)
     assert_near(matrices, operands(m, n, k, group=group, half=half, bias=bias), group)
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("act", [None, "silu", "gelu_tanh"])
+@pytest.mark.parametrize(("m", "n", "k"), [(70, 262, 64), (129, 128, 192), (64, 2, 64)])
+def test_what_surrounds_it(
+    matrices: harness.Tab,
+    monkeypatch: pytest.MonkeyPatch,
+    m: int,
+    n: int,
+    k: int,
+    act: str | None,
+    large: bool,
+) -> None:
+    monkeypatch.setattr(linear_matrix, "_MANY_WORKGROUPS", 0 if large else 10**9)
+    made, a = surrounded(m, n, k, act=act, strategy="matrix")
+    most = float(np.abs(reference(made, a)).max())
+    assert_agrees(matrices, made, a, atol=2 * NEAR * most, rtol=0)
 
 
 def test_rows_of_any_magnitude(matrices: harness.Tab) -> None:

@@ -12,6 +12,7 @@ from ..dim import ceildiv, upper
 from ..kernel import load
 from ..op import Dispatch, Spec, Tensor, dispatch, fold
 from ..target import Target
+from .glu import ACTIVATIONS
 from .layout import rows_of
 
 ROWS = 64  # from here on worth it
@@ -20,23 +21,38 @@ _HALVE = load("halve_rows")
 _MANY_WORKGROUPS = 200  # by measurement (one H200): fewer of the large ones leave a GPU half empty
 
 
+def _tiles(m: int, n: int, k: int) -> tuple[int, int]:
+    """Tiles of y a subgroup owns along M and N."""
+    large = -(-m // 128) * -(-n // 128) >= _MANY_WORKGROUPS
+    return (4, 4) if large or k % 64 else (2, 2)
+
+
 def matrix(
-    target: Target, y: Tensor, x: Tensor, operands: Mapping[str, Tensor | None], group: int
+    target: Target,
+    y: Tensor,
+    x: Tensor,
+    operands: Mapping[str, Tensor | None],
+    group: int,
+    act: str | None,
 ) -> list[Dispatch]:
-    """The dispatches for y = x · dequantize(packed)ᵀ (+ bias)."""
+    """The product and what comes after it; what is absent is bound to any buffer."""
     bound = {name: t or x for name, t in operands.items()}
     m, n, k = rows_of(x), upper(bound["packed"].shape[0]), upper(x.shape[-1])
     halves, factor = Tensor(Spec((m, k), "float16")), Tensor(Spec((m,)))
-    large = -(-upper(m) // 128) * -(-n // 128) >= _MANY_WORKGROUPS
-    tiles = 4 if large else 2
+    down, across = _tiles(upper(m), n, k)
     kernel = _MATRIX.specialise(
         HALF=bound["scales"].dtype == "float16",
-        BIAS=operands["bias"] is not None,
-        TILES=tiles,
-        STEP=64 if not large and k % 64 == 0 else 32,
+        GLU=ACTIVATIONS[act] if act else 0,
+        **{name.upper(): operands[name] is not None for name in ("bias", "add")},
+        N=n,
+        K=k,
+        GROUP=group,
+        DOWN=down,
+        ACROSS=across,
+        STEP=64 if across == 2 else 32,
     )
-    grid = fold(target, ceildiv(m, 32 * tiles) * ceildiv(n, 32 * tiles))
+    grid = fold(target, ceildiv(m, 32 * down) * ceildiv(n, 32 * across))
     return [
         dispatch(_HALVE, fold(target, m), x=x, halves=halves, factor=factor, M=m, K=k),
-        dispatch(kernel, grid, **bound, x=halves, factor=factor, y=y, M=m, N=n, K=k, group=group),
+        dispatch(kernel, grid, **bound, x=halves, factor=factor, y=y, M=m),
     ]

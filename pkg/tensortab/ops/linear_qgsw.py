@@ -25,45 +25,34 @@ Strategies, `lower`'s choice unless one is named:
     gemm            many rows: tiles of x and of dequantized w through workgroup memory
     matrix          many rows, 4 bits: the GPU's matrix units, where the browser has them
                     (linear_matrix.py: float16 products)
+
+Many rows are one dispatch but for the norm and, with `matrix`, the rounding to float16.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from ..dim import Dim, ceildiv, upper
+from ..dim import upper
 from ..errors import ShapeError, UnsupportedError
-from ..kernel import Kernel, load
-from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
+from ..op import Array, Dispatch, Op, Spec, Tensor
 from ..quant import q4gsw, q8gsw
 from ..target import Target
 from .elementwise import add as plus
-from .glu import ACTIVATIONS, glu, require_activation
+from .glu import glu, require_activation
 from .layout import float32, require_float32, require_strategy, require_vector, rows_of
+from .linear_gemm import gemm
 from .linear_matrix import ROWS as MATRIX_ROWS
 from .linear_matrix import matrix
+from .linear_tiled import tiled
+from .linear_vector import vector
 from .norm import rms_norm
 
-_TILE = load("linear_qgsw_tile")
-_GEMM = load("linear_qgsw_gemm")
-_GEMV_SUBGROUPS = load("linear_qgsw_gemv")
-# The same file where an invocation is a subgroup: the sum over it is the value.
-_GEMV = replace(
-    _GEMV_SUBGROUPS,
-    source=_GEMV_SUBGROUPS.source.replace(
-        "enable subgroups;", "fn subgroupAdd(v: vec4<f32>) -> vec4<f32> { return v; }"
-    ),
-)
-_VECTOR = load("linear_qgsw_vector")
 _STRATEGIES = ("tile", "vector", "gemv_subgroups", "gemv", "gemm", "matrix")
 _GEMV_ROWS = 16  # LANES × 16 rows × a vec4 are the 16 KiB of workgroup memory every adapter has
 _FEW_ROWS = 8  # up to here gemv is chosen
-_MANY_COLUMNS = 8192
-_MANY_WORKGROUPS = 256
 _DTYPE = {4: "uint8", 8: "int8"}
 
 
@@ -171,87 +160,6 @@ def _choose(target: Target, m: int, bits: int, *, high_first: bool) -> str:
     return "vector" if m == 1 and not high_first else "gemv_subgroups"
 
 
-def _launch(strategy: str, m: Dim, n: Dim) -> tuple[Kernel, Dim]:
-    """The kernel with its rows, and how many workgroups cover y."""
-    rows = max(upper(m), 1)
-    if strategy == "tile":
-        kernel = _TILE.specialise(ROWS=min(rows, 16))
-        tiles = ceildiv(m, kernel["ROWS"]) * ceildiv(n, 4)
-        return kernel, ceildiv(tiles, kernel["WIDTH"])
-    if strategy == "gemm":
-        kernel = _GEMM.specialise(ROWS=min(-(-rows // 16), _tall(rows, upper(n))))
-        return kernel, ceildiv(m, 16 * kernel["ROWS"]) * ceildiv(n, 128)
-    kernel = _GEMV if strategy == "gemv" else _GEMV_SUBGROUPS
-    return kernel.specialise(ROWS=rows), ceildiv(n, 4)
-
-
-def _blocks(n: int) -> dict[str, int]:
-    """How the `vector` kernel shares a matrix out, by measurement (bench/kernels.py, one H200).
-
-    Many columns fill a GPU by themselves; few want more invocations along K.
-    """
-    return {"LANES": 64, "ACROSS": 4} if n >= _MANY_COLUMNS else {"LANES": 128, "ACROSS": 2}
-
-
-def _tall(m: int, n: int) -> int:
-    """Rows of y for an invocation of the `gemm` kernel, by measurement (one H200).
-
-    Eight multiply faster, if that leaves enough workgroups to fill a GPU.
-    """
-    return 8 if -(-m // 128) * -(-n // 128) >= _MANY_WORKGROUPS else 4
-
-
-def _vector(
-    target: Target,
-    y: Tensor,
-    x: Tensor,
-    operands: Mapping[str, Tensor | None],
-    group: int,
-    act: str | None,
-    **norm: float,
-) -> Dispatch:
-    """One row in one dispatch; what is absent is bound to any buffer."""
-    bound = {name: t or x for name, t in operands.items()}
-    packed, scales = bound["packed"], bound["scales"]
-    n, k = upper(packed.shape[0]), upper(x.shape[-1])
-    bits = 8 if packed.dtype == "int8" else 4
-    kernel = _VECTOR.specialise(
-        BITS=bits,
-        HALF=scales.dtype == "float16",
-        EVEN=n % (4 if act else 2) == 0,
-        GLU=ACTIVATIONS[act] if act else 0,
-        **{name.upper(): operands[name] is not None for name in ("norm", "bias", "add")},
-        **_blocks(n),
-    )
-    grid = fold(target, ceildiv(n, 4 * kernel["ACROSS"]))
-    return dispatch(kernel, grid, **bound, x=x, y=y, N=n, K=k, group=group, **norm)
-
-
-def _tiled(
-    strategy: str,
-    target: Target,
-    y: Tensor,
-    x: Tensor,
-    operands: Mapping[str, Tensor | None],
-    group: int,
-    *,
-    high_first: bool,
-) -> Dispatch:
-    """Any number of rows in one dispatch, by tile, gemv or gemm."""
-    bound = {name: t or x for name, t in operands.items()}
-    packed, scales = bound["packed"], bound["scales"]
-    m, n = rows_of(x), packed.shape[0]
-    kernel, workgroups = _launch(strategy, m, n)
-    kernel = kernel.specialise(
-        BITS=8 if packed.dtype == "int8" else 4,
-        HIGH_FIRST=high_first,
-        HALF=scales.dtype == "float16",
-        BIAS=operands["bias"] is not None,
-    )
-    grid = fold(target, workgroups)
-    return dispatch(kernel, grid, **bound, x=x, y=y, M=m, N=n, K=x.shape[-1], group=group)
-
-
 def _lower(
     bits: int,
     target: Target,
@@ -272,19 +180,21 @@ def _lower(
 ) -> list[Dispatch]:
     chosen = strategy or _choose(target, upper(rows_of(x)), bits, high_first=high_first)
     operands = {"packed": packed, "scales": scales, "bias": bias}
+    whole = operands | {"add": add}
     if chosen == "vector":
-        every = operands | {"norm": norm, "add": add}
-        return [_vector(target, y, x, every, group, act, eps=eps, offset=offset)]
+        surrounded = whole | {"norm": norm}
+        return [vector(target, y, x, surrounded, group, act, eps=eps, offset=offset)]
     steps: list[Dispatch] = []
     if norm is not None:
         normed = Tensor(x.spec)
         steps += rms_norm.lowered(target, normed, x, norm, eps=eps, offset=offset)
         x = normed
-    product = y if act is None and add is None else Tensor(Spec((*x.shape[:-1], packed.shape[0])))
     if chosen == "matrix":
-        steps += matrix(target, product, x, operands, group)
-    else:
-        steps.append(_tiled(chosen, target, product, x, operands, group, high_first=high_first))
+        return [*steps, *matrix(target, y, x, whole, group, act)]
+    if chosen == "gemm":
+        return [*steps, gemm(target, y, x, whole, group, act, high_first=high_first)]
+    product = y if act is None and add is None else Tensor(Spec((*x.shape[:-1], packed.shape[0])))
+    steps.append(tiled(chosen, target, product, x, operands, group, high_first=high_first))
     if act is not None:
         gated = y if add is None else Tensor(y.spec)
         steps += glu.lowered(target, gated, product, act=act)
