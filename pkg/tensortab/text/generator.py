@@ -4,8 +4,8 @@
     async for piece in model.generate("def fib(n):", max_new_tokens=64):
         print(piece, end="")
 
-Two sessions share weights, caches and the live position: one takes a prompt in chunks of up to 128
-tokens, one a token a step. Tokens are sampled on the GPU and stay there; chunks and bursts of steps
+Two sessions share weights, caches and the live position: one takes a prompt in chunks, one a
+token a step. Tokens are sampled on the GPU and stay there; chunks and bursts of steps
 are submitted two ahead and read late, so the host never waits for a single token. What a call
 leaves in the caches is kept: a prompt that begins like the last one's text continues from there.
 
@@ -35,6 +35,7 @@ from ..profile import Profile
 from ..quant.recipe import Recipe
 from ..runtime import Device
 from ..session import Session
+from ..target import Target
 from ..weights import Checkpoint
 from .chat import ChatTemplate, Messages
 from .pieces import Pieces
@@ -53,8 +54,17 @@ from .tokenizer import Tokenizer, check_tokens
 from .turn import Outputs, Turn
 from .usage import Timings, Usage
 
-CHUNK = 128  # tokens of a prompt a run
+CHUNK = 128  # tokens of a prompt a run, on software
+_MANY = 2048  # and on a GPU at most, which multiplies faster the more there are
+_WORK = 128 << 20  # bytes of the largest tensor there
 _BEFORE = 8  # tokens of the prompt that the first piece is decoded after
+
+
+def _chunk(config: decoder.Config, target: Target) -> int:
+    """Tokens of a prompt a run: never more than the context, nor than tensors of _WORK hold."""
+    widths = (config.hidden, config.intermediate, config.heads * config.head_dim)
+    rows = min(_WORK, target.largest) // (4 * max(widths))
+    return min(CHUNK if target.software else min(_MANY, rows), config.context)
 
 
 @dataclass
@@ -64,6 +74,7 @@ class Generator:
     device: Device
     tokenizer: Tokenizer
     config: decoder.Config
+    chunk: int  # tokens of a prompt a run
     prompt: Session
     decode: Session
     scorer: Scorer
@@ -93,13 +104,13 @@ class Generator:
         """
         check_tokens(tokenizer, config.vocab)
         eos, defaults = ends(generation, config.vocab), sampling_defaults(generation)
-        chunk, most = min(CHUNK, config.context), device.info.largest
+        chunk, most = _chunk(config, device.info), device.info.largest
         rows = Sym("rows", chunk, min=1)
         graph, weights = decoder.build(config, recipe, rows=rows, fed=True, most=most)
         single, _ = decoder.build(config, recipe, most=most)
         prompt, decode = await open_sessions(device, [graph, single], weights, checkpoint, progress)
         scorer = Scorer(device, config, recipe, prompt, chunk, most)
-        return cls(device, tokenizer, config, prompt, decode, scorer, weights, eos, defaults)
+        return cls(device, tokenizer, config, chunk, prompt, decode, scorer, weights, eos, defaults)
 
     async def generate(
         self,
@@ -277,8 +288,9 @@ class Generator:
         self.prompt.state("sampling").write(request.settings.encode())
         self.held = list(ids)
         self.last = replace(self.last, reused_tokens=start)
-        for at in range(start, len(ids), CHUNK):
-            yield self.prompt.run_steps(1, ids=[ids[at : at + CHUNK]]), at + CHUNK >= len(ids)
+        chunk = self.chunk
+        for at in range(start, len(ids), chunk):
+            yield self.prompt.run_steps(1, ids=[ids[at : at + chunk]]), at + chunk >= len(ids)
         for done in range(1, request.room, self._burst):
             yield self.decode.run_steps(min(self._burst, request.room - done)), True
 
@@ -299,7 +311,7 @@ class Generator:
         """
         self._end()
         computed = self.last.prompt_tokens - self.last.reused_tokens
-        rows = min(computed or CHUNK, CHUNK, self.config.context)
+        rows = min(computed or self.chunk, self.chunk)
         at = min(len(self.held), self.config.context - rows)
         self.held = self.held[:at]
         self.decode.truncate(pos=at)
