@@ -1,16 +1,25 @@
 // token[row] ~ mass[row, :] within top-k, top-p and min-p, in integers alone: their sums do not
 // depend on an order, so every device draws the same. sample_masses.wgsl made them.
 //
-// Three selections follow, each "the first position at which a running sum exceeds a goal", found
-// digit by digit of the position, most significant first, by histograms of 512 bins (a radix
-// selection). Top-k: position away, counts, goal k − 1. Top-p: position −away, masses, goal
-// (1 − p) · total. The draw: position v, masses of what is kept, goal random · total.
+// Three selections follow, each "the first position at which a running sum exceeds a goal". Top-k:
+// position away, counts, goal k − 1. Top-p: position −away, masses, goal (1 − p) · total. The draw:
+// position v, masses of what is kept, goal random · total.
 //
-// Groups of 256 tokens none of which counts are passed over, by the nearest of each. Top-k begins
-// among those: k groups have a token as near as the k-th nearest of them, so it is no further.
-// One workgroup a row.
+// Few tokens matter as a rule. k groups have a token as near as the k-th nearest of the groups, so
+// the k-th of all tokens is no further; the groups that near are gathered, their tokens that near
+// listed, and of a short list every token adds up those at its position or before. Top-p alone
+// lists the tokens of some groups and sees whether the others' mass leaves the answer among them.
+//
+// Else positions are found digit by digit, most significant first, by histograms of 512 bins over
+// all tokens (a radix selection), groups none of which counts passed over. Where nothing but min-p
+// filters, the draw's first digit is the group, whose sum is known. One workgroup a row.
 
-const LANES: u32 = 256u;  // knob: invocations a row, a power of two up to 512; 1 needs no barrier
+const LANES: u32 = 256u;  // knob: invocations a row, a power of two
+const QUADS: u32 = 64u;   // knob: of tokens, in a group; a power of two that makes 512 groups or less
+const LIST: u32 = 512u;   // knob: tokens of a list; each adds up all
+const ROUGH: u32 = 18u;   // knob: low bits of the groups' k-th distance that stay open: 18, 9 or 0
+const WIDE: u32 = 128u;   // knob: groups whose tokens are listed for top-p alone
+const STEP: bool = false; // knob: of one row, also flag the token it followed and move on
 
 struct Params {
   rows: u32,
@@ -19,40 +28,33 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> away: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> mass: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> nearest: array<u32>;
-@group(0) @binding(3) var<storage, read> likeliest: array<u32>;
+@group(0) @binding(2) var<storage, read> known: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> picked: array<vec2<u32>>;
 @group(0) @binding(4) var<storage, read> settings: array<u32>;  // ops/sampling.py
-@group(0) @binding(5) var<storage, read> position: array<u32>;
-@group(0) @binding(6) var<storage, read_write> token: array<u32>;
-@group(0) @binding(7) var<uniform> p: Params;
+@group(0) @binding(5) var<storage, read_write> token: array<u32>;
+@group(0) @binding(6) var<storage, read_write> seen: array<u32>;      // any buffer without STEP,
+@group(0) @binding(7) var<storage, read_write> position: array<u32>;  // as this one
+@group(0) @binding(8) var<uniform> p: Params;
 
 const BINS = 512u;
-const PER = BINS / LANES;  // bins a lane adds up
-const FAR = 134217727u;    // 2²⁷ − 1: of no mass, so neither counted nor drawn
+const PART = 16u;              // bins that are added up to one
+const PARTS = BINS / PART;     // which lie behind them, and behind those as many of the groups'
+const FAR = 134217727u;        // 2²⁷ − 1: of no mass, so neither counted nor drawn
 const NONE = 0xffffffffu;
-const QUADS = 64u;         // of tokens, in a group
-const NEAREST = 0u;        // top-k among the nearest of each group
+const NEAREST = 0u;            // top-k among the nearest of each group
 const TOP_K = 1u;
 const TOP_P = 2u;
 const DRAW = 3u;
 
-var<workgroup> low: array<atomic<u32>, BINS>;
-var<workgroup> high: array<atomic<u32>, BINS>;
-var<workgroup> sums: array<vec2<u32>, LANES>;
-var<workgroup> found: u32;         // the digits chosen so far
-var<workgroup> left: vec2<u32>;    // what of the goal lies in the chosen bin
-
-// What a pass over the row looks for.
-struct Search {
-  kind: u32,
-  cut: u32,     // tokens no further away count
-  chosen: u32,  // the digits of the position before this one
-  shift: u32,   // where this one's bits are
-}
-
-fn sync() {
-  if (LANES > 1u) { workgroupBarrier(); }
-}
+var<workgroup> low: array<atomic<u32>, BINS + 2 * PARTS>;
+var<workgroup> high: array<atomic<u32>, BINS + 2 * PARTS>;
+var<workgroup> gathered: atomic<u32>;  // groups
+var<workgroup> listed: atomic<u32>;    // tokens
+var<workgroup> near: array<u32, BINS>;
+var<workgroup> list: array<vec2<u32>, LIST>;  // away, v
+var<workgroup> weight: array<u32, LIST>;
+var<workgroup> firsts: array<atomic<u32>, 4>;  // what each kind found in the list
+var<workgroup> short: u32;  // 1: the list will do
 
 // 64-bit numbers as (low, high).
 fn plus(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
@@ -80,121 +82,239 @@ fn part(total: vec2<u32>, fraction: u32) -> vec2<u32> {
   return plus(times(total.y, fraction), vec2<u32>(times(total.x, fraction).y, 0u));
 }
 
-// Philox-4x32-10, its first word. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3".
-fn random(row: u32) -> u32 {
-  var c = vec4<u32>(position[0], row, 0u, 0u);
-  var key = vec2<u32>(settings[0], settings[1]);
-  for (var i = 0u; i < 10u; i++) {
-    let a = times(c.x, 0xD2511F53u);
-    let b = times(c.z, 0xCD9E8D57u);
-    c = vec4<u32>(b.y ^ c.y ^ key.x, b.x, a.y ^ c.w ^ key.y, a.x);
-    key += vec2<u32>(0x9E3779B9u, 0xBB67AE85u);
-  }
-  return c.x;
+fn tally(bin: u32, more: vec2<u32>) {
+  let before = atomicAdd(&low[bin], more.x);
+  let carried = plus(vec2<u32>(before, more.y), vec2<u32>(more.x, 0u)).y;
+  if (carried > 0u) { atomicAdd(&high[bin], carried); }
 }
 
-fn add(search: Search, u: u32, m: u32, v: u32) {
-  let at = select(select(u, FAR - u, search.kind == TOP_P), v, search.kind == DRAW);
-  if (u > search.cut || at >> (search.shift + 9u) != search.chosen) { return; }
-  let more = select(m, 1u, search.kind <= TOP_K);
-  let bin = (at >> search.shift) & (BINS - 1u);
-  let before = atomicAdd(&low[bin], more);
-  if (before + more < before) { atomicAdd(&high[bin], 1u); }
+// How many of `count` bins from `first` on do not exceed the goal together, and their sum.
+struct Place {
+  bins: u32,
+  sum: vec2<u32>,
+}
+
+fn place(first: u32, count: u32, goal: vec2<u32>) -> Place {
+  var found = Place(0u, vec2<u32>(0u));
+  var running = vec2<u32>(0u);
+  for (var i = 0u; i < count; i++) {
+    running = plus(running, vec2<u32>(atomicLoad(&low[first + i]), atomicLoad(&high[first + i])));
+    if (!less(goal, running)) { found = Place(i + 1u, running); }
+  }
+  return found;
+}
+
+fn position_of(kind: u32, u: u32, v: u32) -> u32 {
+  return select(select(u, FAR - u, kind == TOP_P), v, kind == DRAW);
+}
+
+// A digit of positions: its bits from `shift` up to `above`, behind the digits chosen before.
+struct Digit {
+  chosen: u32,
+  above: u32,
+  shift: u32,
+}
+
+fn add(digit: Digit, at: u32, more: vec2<u32>) {
+  if (at >> digit.above != digit.chosen) { return; }
+  tally((at >> digit.shift) - (digit.chosen << (digit.above - digit.shift)), more);
+}
+
+fn four(row: u32, q: u32, end: u32) -> vec4<u32> {
+  if (q >= end) { return vec4<u32>(FAR); }
+  return away[row * ((p.V + 3u) / 4u) + q];
 }
 
 // Four tokens, unless their group has none that counts.
 fn load(row: u32, q: u32, end: u32, cut: u32) -> vec4<u32> {
-  let across = (p.V + 3u) / 4u;
-  if (q >= end || nearest[row * ((across + QUADS - 1u) / QUADS) + q / QUADS] > cut) {
-    return vec4<u32>(FAR);
-  }
-  return away[row * across + q];
+  let each = ((p.V + 3u) / 4u + QUADS - 1u) / QUADS;
+  if (q >= end || known[row * each + q / QUADS].x > cut) { return vec4<u32>(FAR); }
+  return four(row, q, end);
 }
 
-fn add_four(search: Search, u: vec4<u32>, first: u32, q: u32) {
-  if (all(u > vec4<u32>(search.cut))) { return; }
+fn add_four(kind: u32, cut: u32, digit: Digit, u: vec4<u32>, row: u32, q: u32) {
+  if (all(u > vec4<u32>(cut))) { return; }
   var m = vec4<u32>(1u);
-  if (search.kind > TOP_K) { m = mass[first + q]; }
-  add(search, u.x, m.x, 4u * q);
-  add(search, u.y, m.y, 4u * q + 1u);
-  add(search, u.z, m.z, 4u * q + 2u);
-  add(search, u.w, m.w, 4u * q + 3u);
+  if (kind > TOP_K) { m = mass[row * ((p.V + 3u) / 4u) + q]; }
+  let v = 4u * q;
+  if (u.x <= cut) { add(digit, position_of(kind, u.x, v), vec2<u32>(m.x, 0u)); }
+  if (u.y <= cut) { add(digit, position_of(kind, u.y, v + 1u), vec2<u32>(m.y, 0u)); }
+  if (u.z <= cut) { add(digit, position_of(kind, u.z, v + 2u), vec2<u32>(m.z, 0u)); }
+  if (u.w <= cut) { add(digit, position_of(kind, u.w, v + 3u), vec2<u32>(m.w, 0u)); }
 }
 
-// The first position at which the sum over tokens no further than `cut` exceeds the goal; NONE if
-// none does.
+// The first position at which the sum over tokens no further than `cut` exceeds the goal, but for
+// the open bits of NEAREST; NONE if none does.
 fn first_beyond(kind: u32, cut: u32, amount: u32, row: u32, lane: u32) -> u32 {
   let across = (p.V + 3u) / 4u;
-  let first = row * across;
-  var chosen = 0u;
+  let each = (across + QUADS - 1u) / QUADS;
+  let top = select(18u, firstTrailingBit(QUADS) + 2u, kind == DRAW);
+  let summed = kind == DRAW && settings[3] == 0u && settings[4] == 0u;
+  var digit = Digit(0u, top + 9u, top);
   var goal = vec2<u32>(amount - 1u, 0u);
-  let levels = select(3u, 2u, kind == DRAW && p.V <= BINS * BINS);
-  for (var level = levels; level > 0u; level--) {
-    let shift = 9u * level - 9u;
-    for (var b = lane; b < BINS; b += LANES) {
+  for (var level = 0u; level <= (top - select(0u, ROUGH, kind == NEAREST) + 8u) / 9u; level++) {
+    for (var b = lane; b < BINS + 2u * PARTS; b += LANES) {
       atomicStore(&low[b], 0u);
       atomicStore(&high[b], 0u);
     }
-    sync();
-    var start = 0u;
-    var end = across;
-    if (kind == DRAW && level < levels) {  // the chosen range alone
-      start = min(chosen, p.V) << (shift + 7u);
-      end = select(min(across, start + ((BINS / 4u) << shift)), 0u, chosen == NONE);
-    }
-    let search = Search(kind, cut, chosen, shift);
-    let groups = select(0u, (across + QUADS - 1u) / QUADS, kind == NEAREST);
-    for (var g = lane; g < groups; g += LANES) {
-      add(search, nearest[row * ((across + QUADS - 1u) / QUADS) + g], 1u, g);
-    }
-    if (kind == NEAREST) { end = 0u; }
-    for (var q = start + lane; q < end; q += 4u * LANES) {  // four loads under way at once
-      let q1 = q + LANES;
-      let q2 = q + 2u * LANES;
-      let q3 = q + 3u * LANES;
-      let u = load(row, q, end, cut);
-      let u1 = load(row, q1, end, cut);
-      let u2 = load(row, q2, end, cut);
-      let u3 = load(row, q3, end, cut);
-      add_four(search, u, first, q);
-      add_four(search, u1, first, q1);
-      add_four(search, u2, first, q2);
-      add_four(search, u3, first, q3);
-    }
-    sync();
-
-    var sum = vec2<u32>(0u);
-    for (var b = lane * PER; b < lane * PER + PER; b++) {
-      sum = plus(sum, vec2<u32>(atomicLoad(&low[b]), atomicLoad(&high[b])));
-    }
-    sums[lane] = sum;
-    if (lane == 0u) { found = NONE; }
-    sync();
-    var running = sum;  // of this lane and all before it
-    for (var step = 1u; step < LANES; step *= 2u) {
-      var before = vec2<u32>(0u);
-      if (lane >= step) { before = sums[lane - step]; }
-      running = plus(running, before);
-      sync();
-      sums[lane] = running;
-      sync();
-    }
-    if (level == levels && kind > TOP_K) { goal = part(sums[LANES - 1u], amount); }
-    running = minus(running, sum);
-    for (var b = lane * PER; b < lane * PER + PER; b++) {
-      let next = plus(running, vec2<u32>(atomicLoad(&low[b]), atomicLoad(&high[b])));
-      if (!less(goal, running) && less(goal, next)) {
-        found = chosen * BINS + b;
-        left = minus(goal, running);
+    workgroupBarrier();
+    if (kind == NEAREST || (summed && level == 0u)) {
+      for (var g = lane; g < each; g += LANES) {
+        let here = known[row * each + g];
+        if (here.x <= cut) {
+          add(digit, select(g << top, here.x, kind == NEAREST),
+              select(here.yz, vec2<u32>(1u, 0u), kind == NEAREST));
+        }
       }
-      running = next;
+    } else {
+      var start = 0u;
+      var end = across;
+      if (kind == DRAW && level > 0u) {  // the chosen range alone
+        start = select((digit.chosen << digit.above) / 4u, across, digit.chosen == NONE);
+        end = min(across, start + max(1u << digit.above, 4u) / 4u);
+      }
+      for (var q = start + lane; q < end; q += 4u * LANES) {  // four loads under way at once
+        let q1 = q + LANES;
+        let q2 = q + 2u * LANES;
+        let q3 = q + 3u * LANES;
+        let u = load(row, q, end, cut);
+        let u1 = load(row, q1, end, cut);
+        let u2 = load(row, q2, end, cut);
+        let u3 = load(row, q3, end, cut);
+        add_four(kind, cut, digit, u, row, q);
+        add_four(kind, cut, digit, u1, row, q1);
+        add_four(kind, cut, digit, u2, row, q2);
+        add_four(kind, cut, digit, u3, row, q3);
+      }
     }
-    sync();
-    chosen = found;
-    goal = left;
-    sync();
+    workgroupBarrier();
+    for (var b = lane; b < BINS; b += LANES) {
+      tally(BINS + b / PART, vec2<u32>(atomicLoad(&low[b]), atomicLoad(&high[b])));
+    }
+    workgroupBarrier();
+    if (level == 0u && kind > TOP_K) {
+      goal = part(place(BINS, PARTS, vec2<u32>(NONE)).sum, amount);
+    }
+    let parts = place(BINS, PARTS, goal);
+    goal = minus(goal, parts.sum);
+    let rest = place(parts.bins * PART, PART, goal);
+    goal = minus(goal, rest.sum);
+    let bin = (digit.chosen << (digit.above - digit.shift)) + parts.bins * PART + rest.bins;
+    let shift = max(digit.shift, 9u) - 9u;
+    digit = Digit(select(bin, NONE, parts.bins == PARTS), digit.shift, shift);
+    workgroupBarrier();
   }
-  return chosen;
+  return digit.chosen;
+}
+
+fn enlist(u: vec4<u32>, bound: u32, q: u32) {
+  for (var j = 0u; j < 4u; j++) {
+    if (u[j] > bound) { continue; }
+    let i = atomicAdd(&listed, 1u);
+    if (i < LIST) { list[i] = vec2<u32>(u[j], 4u * q + j); }
+  }
+}
+
+// List the tokens no further than `bound`, as far as there is room.
+fn gather(bound: u32, row: u32, lane: u32) {
+  let across = (p.V + 3u) / 4u;
+  let each = (across + QUADS - 1u) / QUADS;
+  for (var g = lane; g < each; g += LANES) {
+    let here = known[row * each + g];
+    if (here.x <= bound) { near[atomicAdd(&gathered, 1u)] = g; }
+    if (settings[3] == 0u) { tally(BINS + PARTS + g % PARTS, here.yz); }
+  }
+  workgroupBarrier();
+  let end = atomicLoad(&gathered) * QUADS;
+  for (var i = lane; i < end && atomicLoad(&listed) <= LIST; i += 4u * LANES) {
+    let k = i + LANES * vec4<u32>(0u, 1u, 2u, 3u);
+    let n = min(k, vec4<u32>(end - 1u)) / QUADS;
+    let q = vec4<u32>(near[n.x], near[n.y], near[n.z], near[n.w]) * QUADS + k % QUADS;
+    let reach = select(vec4<u32>(across), q, k < vec4<u32>(end));
+    let u = four(row, reach.x, across);
+    let u1 = four(row, reach.y, across);
+    let u2 = four(row, reach.z, across);
+    let u3 = four(row, reach.w, across);
+    enlist(u, bound, q.x);
+    enlist(u1, bound, q.y);
+    enlist(u2, bound, q.z);
+    enlist(u3, bound, q.w);
+  }
+  workgroupBarrier();
+}
+
+// What first_beyond finds, of the list. With top-p alone the tokens that are not in it come first,
+// and 0 stands for them.
+fn first_listed(kind: u32, cut: u32, amount: u32, lane: u32) -> u32 {
+  let n = atomicLoad(&listed);
+  for (var i = lane; i < n; i += LANES) {
+    let mine = list[i];
+    var at = position_of(kind, mine.x, mine.y);
+    var total = vec2<u32>(0u);
+    var running = vec2<u32>(0u);
+    for (var j = 0u; j < n; j++) {
+      let other = list[j];
+      let more = select(0u, select(weight[j], 1u, kind == TOP_K), other.x <= cut);
+      let before = position_of(kind, other.x, other.y) <= at;
+      total = plus(total, vec2<u32>(more, 0u));
+      running = plus(running, vec2<u32>(select(0u, more, before), 0u));
+    }
+    var goal = vec2<u32>(amount - 1u, 0u);
+    if (kind == TOP_P && settings[3] == 0u) {
+      let whole = place(BINS + PARTS, PARTS, vec2<u32>(NONE)).sum;
+      let rest = minus(whole, total);
+      running = plus(running, rest);
+      goal = part(whole, amount);
+      if (less(goal, rest)) { at = 0u; }
+    } else if (kind != TOP_K) {
+      goal = part(total, amount);
+    }
+    if (mine.x <= cut && less(goal, running)) { atomicMin(&firsts[kind], at); }
+  }
+  workgroupBarrier();
+  return atomicLoad(&firsts[kind]);
+}
+
+// A token of a row; NONE where all are at −∞.
+fn draw(row: u32, lane: u32) -> u32 {
+  let word = picked[row].y;
+  let top_k = settings[3];
+  let drop = settings[4];
+  if (top_k == 0u && drop == 0u) { return first_beyond(DRAW, settings[5], word, row, lane); }
+  if (lane == 0u) {
+    atomicStore(&gathered, 0u);
+    atomicStore(&listed, 0u);
+    for (var i = 0u; i < 4u; i++) { atomicStore(&firsts[i], NONE); }
+  }
+  let groups = select(top_k, WIDE, top_k == 0u);
+  let found = first_beyond(NEAREST, FAR - 1u, groups, row, lane);
+  let bound = min(FAR - 1u, select(((found + 1u) << ROUGH) - 1u, NONE, found == NONE));
+  gather(bound, row, lane);
+  let n = atomicLoad(&listed);
+  if (lane == 0u) { short = select(0u, 1u, n <= LIST); }
+  if (workgroupUniformLoad(&short) == 1u) {
+    // By other subgroups than those that look for top-k in a short list.
+    for (var i = LANES - 1u - lane; i < n; i += LANES) {
+      weight[i] = mass[row * ((p.V + 3u) / 4u) + list[i].y / 4u][list[i].y % 4u];
+    }
+    var cut = bound;
+    if (top_k != 0u) {
+      cut = min(cut, first_listed(TOP_K, cut, top_k, lane));
+    } else {
+      workgroupBarrier();
+    }
+    if (drop != 0u) {
+      cut = FAR - first_listed(TOP_P, cut, drop, lane);
+      if (lane == 0u) { short = select(0u, 1u, cut <= bound); }
+    }
+    if (workgroupUniformLoad(&short) == 1u) {
+      return first_listed(DRAW, min(cut, settings[5]), word, lane);
+    }
+  }
+  var cut = FAR - 1u;
+  if (top_k != 0u) { cut = min(bound, first_beyond(TOP_K, bound, top_k, row, lane)); }
+  if (drop != 0u) { cut = min(cut, FAR - first_beyond(TOP_P, cut, drop, row, lane)); }
+  return first_beyond(DRAW, min(cut, settings[5]), word, row, lane);
 }
 
 @compute @workgroup_size(LANES)
@@ -207,19 +327,15 @@ fn main(
   let lane = local.x;
   if (row >= p.rows) { return; }
 
-  var chosen = likeliest[row];
+  var chosen = picked[row].x;
   if (settings[2] != 0u) {
-    var cut = FAR - 1u;
-    if (settings[3] != 0u) {
-      cut = min(cut, first_beyond(NEAREST, cut, settings[3], row, lane));
-      cut = min(cut, first_beyond(TOP_K, cut, settings[3], row, lane));
-    }
-    if (settings[4] != 0u) {
-      cut = min(cut, FAR - first_beyond(TOP_P, cut, settings[4], row, lane));
-    }
-    cut = min(cut, settings[5]);
-    let drawn = first_beyond(DRAW, cut, random(row), row, lane);
+    let drawn = draw(row, lane);
     if (drawn != NONE) { chosen = drawn; }
   }
-  if (lane == 0u) { token[row] = chosen; }
+  if (lane > 0u) { return; }
+  if (STEP) {
+    if (token[0] < p.V) { seen[token[0]] = 1u; }
+    position[0] += 1u;
+  }
+  token[row] = chosen;
 }

@@ -3,51 +3,97 @@
 //   away(v)  how far its score is below the greatest, in 2⁻²² of a factor 2 in probability
 //   mass(v)  2³¹ · 2^(−away / 2²²), or 0 from a factor 2³² on
 //
-// and nearest(g), the least distance in each group of 256 tokens, by which sample.wgsl passes over
-// most of them. A row is padded to a multiple of four with tokens of no mass.
+// and for each group of tokens the least distance among them and, where nothing but min-p filters,
+// the sum of the masses it keeps: by these sample.wgsl passes over most of them. A row is padded to
+// a multiple of four with tokens of no mass.
+//
+// The greatest score is that of the best chunk (argmax.wgsl's pairs), which every group looks for
+// anew; after the groups of tokens comes one a row that writes which token it is, and draws the
+// row's random word.
 
 const LANES: u32 = 64u;   // knob: invocations a group; 1 needs no barrier
 const GROUPS: u32 = 1u;   // knob: groups a workgroup
+const QUADS: u32 = 64u;   // knob: of tokens, in a group
 
 struct Params {
   rows: u32,
   V: u32,
+  chunks: u32,  // of a row
 }
 
-@group(0) @binding(0) var<storage, read> scores: array<u32>;    // f32 [rows, V]
-@group(0) @binding(1) var<storage, read> likeliest: array<u32>; // a token a row
-@group(0) @binding(2) var<storage, read> settings: array<u32>;  // ops/sampling.py
-@group(0) @binding(3) var<storage, read_write> away: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read_write> mass: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read_write> nearest: array<u32>;  // [rows, groups]
-@group(0) @binding(6) var<uniform> p: Params;
+@group(0) @binding(0) var<storage, read> scores: array<u32>;       // f32 [rows, V]
+@group(0) @binding(1) var<storage, read> best: array<vec2<u32>>;   // [rows, chunks]
+@group(0) @binding(2) var<storage, read> settings: array<u32>;     // ops/sampling.py
+@group(0) @binding(3) var<storage, read> position: array<u32>;
+@group(0) @binding(4) var<storage, read_write> away: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read_write> mass: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read_write> known: array<vec4<u32>>;   // [rows, groups]: least
+                                                                          // away, sum low and high
+@group(0) @binding(7) var<storage, read_write> picked: array<vec2<u32>>;  // [rows]: likeliest token,
+                                                                          // random word
+@group(0) @binding(8) var<uniform> p: Params;
 
-const QUADS = 64u;  // of tokens, in a group
-
+var<workgroup> greatest: array<atomic<u32>, GROUPS>;
+var<workgroup> lowest: array<atomic<u32>, GROUPS>;
 var<workgroup> least: array<atomic<u32>, GROUPS>;
+var<workgroup> sum_low: array<atomic<u32>, GROUPS>;
+var<workgroup> sum_high: array<atomic<u32>, GROUPS>;
 
 const FAR = 134217727u;  // 2²⁷ − 1: of no mass
+const NONE = 0xffffffffu;
 const LEAST = 0xff800000u;  // −∞; the difference of two would be NaN
 
-// The high word of a product.
-fn high(a: u32, b: u32) -> u32 {
+// A product as (low, high).
+fn times(a: u32, b: u32) -> vec2<u32> {
   let low_low = (a & 65535u) * (b & 65535u);
   let high_low = (a >> 16u) * (b & 65535u) + (low_low >> 16u);
   let low_high = (a & 65535u) * (b >> 16u) + (high_low & 65535u);
-  return (a >> 16u) * (b >> 16u) + (high_low >> 16u) + (low_high >> 16u);
+  return vec2<u32>(a * b, (a >> 16u) * (b >> 16u) + (high_low >> 16u) + (low_high >> 16u));
 }
 
 // The fraction's power by a polynomial of degree 5, to 8e-8, in units of 2⁻³¹.
 fn mass_at(u: u32) -> u32 {
   if (u >= FAR) { return 0u; }
   let f = u << 10u;  // the fraction, in units of 2⁻³²
-  var m = 19732393u - high(2016033u, f);
-  m = 118712300u - high(m, f);
-  m = 515765849u - high(m, f);
-  m = 1488511653u - high(m, f);
-  m = 2147483487u - high(m, f);
+  var m = 19732393u - times(2016033u, f).y;
+  m = 118712300u - times(m, f).y;
+  m = 515765849u - times(m, f).y;
+  m = 1488511653u - times(m, f).y;
+  m = 2147483487u - times(m, f).y;
   let n = u >> 22u;
   return (m + ((1u << n) >> 1u)) >> n;
+}
+
+// Philox-4x32-10, its first word. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3".
+fn random(row: u32) -> u32 {
+  var c = vec4<u32>(position[0], row, 0u, 0u);
+  var key = vec2<u32>(settings[0], settings[1]);
+  for (var i = 0u; i < 10u; i++) {
+    let a = times(c.x, 0xD2511F53u);
+    let b = times(c.z, 0xCD9E8D57u);
+    c = vec4<u32>(b.y ^ c.y ^ key.x, b.x, a.y ^ c.w ^ key.y, a.x);
+    key += vec2<u32>(0x9E3779B9u, 0xBB67AE85u);
+  }
+  return c.x;
+}
+
+// The scores of quad q of a row, −∞ past its end.
+fn four(row: u32, q: u32) -> vec4<u32> {
+  let v = 4u * q + vec4<u32>(0u, 1u, 2u, 3u);
+  let k = row * p.V + min(v, vec4<u32>(p.V - 1u));
+  let bits = vec4<u32>(scores[k.x], scores[k.y], scores[k.z], scores[k.w]);
+  return select(bits, vec4<u32>(LEAST), v >= vec4<u32>(p.V));
+}
+
+// 64-bit numbers as (low, high).
+fn plus(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+  let lo = a.x + b.x;
+  return vec2<u32>(lo, a.y + b.y + select(0u, 1u, lo < a.x));
+}
+
+fn sum(m: vec4<u32>) -> vec2<u32> {
+  let pairs = plus(vec2<u32>(m.x, 0u), vec2<u32>(m.y, 0u));
+  return plus(pairs, plus(vec2<u32>(m.z, 0u), vec2<u32>(m.w, 0u)));
 }
 
 @compute @workgroup_size(LANES, GROUPS)
@@ -59,32 +105,70 @@ fn main(
   let n = (group.x + group.y * groups.x) * GROUPS + local.y;
   let across = (p.V + 3u) / 4u;
   let each = (across + QUADS - 1u) / QUADS;  // groups of a row
-  let row = min(n / each, p.rows - 1u);
+  let count = p.rows * each;
+  let row = min(select(n / each, n - count, n >= count), p.rows - 1u);
   let start = n % each * QUADS;
-  let inside = n < p.rows * each && settings[2] != 0u;  // greedy: nothing will be drawn
-  let top = bitcast<f32>(scores[row * p.V + likeliest[row]]);
-  let steep = bitcast<f32>(settings[2]);
+  let end = select(0u, min(start + QUADS, across), n < count && settings[2] != 0u);
+  let steep = bitcast<f32>(settings[2]);  // 0: greedy, nothing will be drawn
 
-  var closest = FAR;
-  for (var q = start + local.x; q < select(0u, min(start + QUADS, across), inside); q += LANES) {
-    var u = vec4<u32>(FAR);
-    for (var j = 0u; j < 4u; j++) {
-      let v = q * 4u + j;
-      if (v >= p.V) { continue; }
-      let bits = scores[row * p.V + v];
-      if (bits != LEAST) { u[j] = u32(min((top - bitcast<f32>(bits)) * steep, f32(FAR))); }
+  var q = start + local.x;
+  var bits = four(row, q);  // under way while the best is looked for
+  var most = 0u;
+  var index = NONE;
+  for (var c = local.x; c < p.chunks; c += LANES) {
+    let pair = best[row * p.chunks + c];
+    if (pair.x > most) {
+      most = pair.x;
+      index = pair.y;
     }
-    away[row * across + q] = u;
-    mass[row * across + q] = vec4<u32>(mass_at(u.x), mass_at(u.y), mass_at(u.z), mass_at(u.w));
-    closest = min(closest, min(min(u.x, u.y), min(u.z, u.w)));
   }
   if (LANES > 1u) {
     // Mesa's llvmpipe leaves workgroup memory as it was.
+    atomicStore(&greatest[local.y], 0u);
+    atomicStore(&lowest[local.y], NONE);
     atomicStore(&least[local.y], FAR);
+    atomicStore(&sum_low[local.y], 0u);
+    atomicStore(&sum_high[local.y], 0u);
     workgroupBarrier();
-    atomicMin(&least[local.y], closest);
+    atomicMax(&greatest[local.y], most);
     workgroupBarrier();
-    closest = atomicLoad(&least[local.y]);
+    if (most == atomicLoad(&greatest[local.y])) { atomicMin(&lowest[local.y], index); }
+    most = atomicLoad(&greatest[local.y]);
   }
-  if (local.x == 0u && inside) { nearest[n] = closest; }
+
+  // Its image turned back, a denormal as 0: that is too little for any distance.
+  let top = bitcast<f32>(select(~most, most & 0x7fffffffu, most >= 0x80000000u));
+  let nucleus = settings[4] != 0u;  // top-p asks for the sum of all
+  let reach = select(settings[5], FAR - 1u, nucleus);
+  var closest = FAR;
+  var total = vec2<u32>(0u);
+  for (; q < end; q += LANES) {
+    let distance = min((top - bitcast<vec4<f32>>(bits)) * steep, vec4<f32>(f32(FAR)));
+    let u = select(vec4<u32>(distance), vec4<u32>(FAR), bits == vec4<u32>(LEAST));
+    let m = vec4<u32>(mass_at(u.x), mass_at(u.y), mass_at(u.z), mass_at(u.w));
+    away[row * across + q] = u;
+    mass[row * across + q] = m;
+    closest = min(closest, min(min(u.x, u.y), min(u.z, u.w)));
+    if (settings[3] == 0u) {
+      total = plus(total, sum(select(vec4<u32>(0u), m, u <= vec4<u32>(reach))));
+    }
+    bits = four(row, q + LANES);
+  }
+  if (LANES > 1u) {
+    atomicMin(&least[local.y], closest);
+    if (settings[3] == 0u) {
+      let before = atomicAdd(&sum_low[local.y], total.x);
+      atomicAdd(&sum_high[local.y], plus(vec2<u32>(before, total.y), vec2<u32>(total.x, 0u)).y);
+    }
+    workgroupBarrier();
+    index = atomicLoad(&lowest[local.y]);
+    closest = atomicLoad(&least[local.y]);
+    total = vec2<u32>(atomicLoad(&sum_low[local.y]), atomicLoad(&sum_high[local.y]));
+  }
+  if (local.x > 0u) { return; }
+  if (n < count) {
+    known[n] = vec4<u32>(closest, total, 0u);
+  } else if (n < count + p.rows) {
+    picked[row] = vec2<u32>(index, random(row));
+  }
 }

@@ -90,7 +90,7 @@ class Traced:
         self = cls()
         given = _signature(function).bind(*args, **kwargs)
         # Only a live scalar can be advanced, so that is what the operand of such an op becomes.
-        moved = function.writes if isinstance(function, Op) and function.becomes else None
+        moved = function.becomes[0] if isinstance(function, Op) and function.becomes else None
         for i, (name, value) in enumerate(given.arguments.items()):
             given.arguments[name] = (
                 self._scalar(name, value) if i == moved else self._leaf(name, value)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from .dim import Env, Expr, Sym, value
 from .errors import ShapeError
 from .graph import Graph, check_limits
-from .op import Array, Tensor, buffer_of, overwritten
+from .op import Array, Tensor, advanced, buffer_of, overwritten
 
 
 def compute(tensor: Tensor, values: dict[int, Array], env: Env) -> Array:
@@ -76,10 +76,10 @@ def advance(
             values[id(t)] = compute(t, values, env)
             for leaf in overwritten(t):
                 if leaf.role == "state":
-                    array = values[id(t if t.op.writes is not None else leaf)]
+                    array = values[id(t if buffer_of(t) is leaf else leaf)]
                     states[leaf.name] = array.reshape(leaf.spec.at({}))
-            if t.op.becomes:
-                scalars[buffer_of(t).name] = value(t.op.becomes(*t.args, **t.kwargs), env)
+            if moved := advanced(t):
+                scalars[moved[0]] = value(moved[1], env)
         elif t.role == "scalar":
             values[id(t)] = np.array([value(t.dim, env)], np.int32)
         elif t.role == "constant" and t.name not in held:

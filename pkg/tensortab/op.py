@@ -135,8 +135,8 @@ class Op(Generic[P]):
     new contents in the same buffer, and whoever wants the old ones has to come before. `updates`
     are positions of operands it writes beside a result of its own: `reference` then gives the
     result and each one's new contents, which the op `after` shows to others. `limit`
-    gives (value, most, what) for what only live values can break. `becomes` is the live value of
-    a scalar that the op writes.
+    gives (value, most, what) for what only live values can break. `becomes` is the position of a
+    scalar that the op writes, and its live value then.
     """
 
     name: str
@@ -146,7 +146,7 @@ class Op(Generic[P]):
     writes: int | None = None
     updates: tuple[int, ...] = ()
     limit: Callable[P, Limit] | None = None
-    becomes: Callable[P, Dim] | None = None
+    becomes: tuple[int, Callable[P, Dim]] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         spec = self.shape(*args, **kwargs)
@@ -186,6 +186,14 @@ def buffer_of(t: Tensor) -> Tensor:
     while t.op and (t.op.lower is None or t.op.writes is not None):
         t = t.args[t.op.writes or 0]
     return t
+
+
+def advanced(t: Tensor) -> tuple[str, Dim] | None:
+    """The name of the scalar that the op of `t` moves on, and its live value then."""
+    if not t.op or not t.op.becomes:
+        return None
+    at, becomes = t.op.becomes
+    return buffer_of(t.args[at]).name, becomes(*t.args, **t.kwargs)
 
 
 def overwritten(t: Tensor) -> list[Tensor]:

@@ -18,7 +18,7 @@ from .dim import Dim, Env, Expr, Sym, symbols, value
 from .errors import ShapeError
 from .graph import Graph
 from .kernel import UNIFORM_ALIGNMENT, Kernel
-from .op import Dispatch, Grid, Spec, Tensor, buffer_of, overwritten
+from .op import Dispatch, Grid, Spec, Tensor, advanced, buffer_of, overwritten
 from .pictured import html
 from .target import Target
 
@@ -177,8 +177,8 @@ class _Planner:
         for a in t.inputs if t.op and t.op.lower else ():  # a view reads nothing
             self._check_version(repr(t), a)
         self.written.update((id(leaf), t) for leaf in overwritten(t))
-        if t.op and t.op.becomes:
-            self.advances[buffer_of(t).name] = t.op.becomes(*t.args, **t.kwargs)
+        if moved := advanced(t):
+            self.advances.update([moved])
 
     def _version(self, t: Tensor) -> Tensor | None:
         """The write whose result `t` shows; None for the buffer as it was made."""

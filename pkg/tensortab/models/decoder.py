@@ -37,6 +37,7 @@ from ..ops import (
     embedding,
     mark,
     mul,
+    next_token,
     reshape,
     rms_norm,
     rope_attention_factor,
@@ -152,9 +153,9 @@ def build(
         x = _layer(inside, x, i)
     if token is None:
         g.output("logits", _logits(inside, reshape(x, (rows, config.hidden))))
+        g.effect(advance(pos, rows))
     else:
         _sample(inside, ids, token, _logits(inside, _last_row(g, x, rows, config.hidden)))
-    g.effect(advance(pos, rows))
     return g, w
 
 
@@ -174,13 +175,18 @@ def _logits(inside: _Inside, x: Tensor) -> Tensor:
 
 def _sample(inside: _Inside, ids: Tensor, token: Tensor, logits: Tensor) -> None:
     """Flag what was fed, draw the next token, leave it in the state that the next step reads."""
-    g, rows = inside.weights.graph, ids.shape[1]
+    g, pos, rows = inside.weights.graph, inside.pos, ids.shape[1]
     seen = g.state("seen", (inside.config.vocab,), "int32")
     settings = g.state("sampling", (WORDS,), "uint32")
-    flagged = mark(seen, reshape(ids, (rows,)))
-    # By the last row's position, so that a seed draws the same however the prompt was cut.
-    chosen = sample(logits, settings, g.scalar(inside.pos.dim + rows - 1), flagged)
-    g.output("token", reshape(assign(token, chosen), (1,)))
+    if ids is token:
+        chosen = next_token(token, logits, settings, pos, seen)
+    else:
+        flagged = mark(seen, reshape(ids, (rows,)))
+        # By the last row's position, so that a seed draws the same however the prompt was cut.
+        last = g.scalar(pos.dim + rows - 1)
+        chosen = assign(token, sample(logits, settings, last, flagged))
+        g.effect(advance(pos, rows))
+    g.output("token", reshape(chosen, (1,)))
 
 
 def _last_row(g: Graph, x: Tensor, rows: Dim, hidden: int) -> Tensor:

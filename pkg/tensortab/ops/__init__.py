@@ -33,6 +33,7 @@ from .gather import gather, index_select
 from .glu import glu
 from .linear_qgsw import linear_q4gsw, linear_q8gsw
 from .matmul import bmm, linear, mm
+from .next_token import next_token
 from .norm import l2_normalize, layer_norm, rms_norm, softmax
 from .permute import concat, narrow, permute, reshape
 from .pixel_shuffle import pixel_shuffle, q8ta_pixel_shuffle
@@ -160,6 +161,7 @@ __all__ = [
     "narrow",
     "ne",
     "neg",
+    "next_token",
     "pad",
     "permute",
     "pixel_shuffle",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dim import ceildiv, lower
+from ..dim import Dim, ceildiv, lower
 from ..errors import ShapeError
 from ..kernel import Kernel, load
 from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
@@ -25,7 +25,8 @@ _KERNEL = load("argmax")
 STRATEGIES = ("narrow", "wide")
 
 
-def _kernel(strategy: str) -> Kernel:
+def kernel_for(strategy: str) -> Kernel:
+    """The first pass, as a strategy has it."""
     if strategy == "wide":
         return _KERNEL.specialise(LANES=64, CHUNK=1024)
     return _KERNEL.specialise(LANES=1, ROWS=16, CHUNK=256)
@@ -36,19 +37,24 @@ def choose(target: Target, strategy: str | None) -> str:
     return strategy or ("narrow" if target.software else "wide")
 
 
-def passes(target: Target, y: Tensor, x: Tensor, strategy: str | None) -> list[Dispatch]:
-    """The dispatches that fill y, an index of 4 bytes for each row of x."""
-    first = _kernel(choose(target, strategy)).specialise(WHOLE=x.dtype == "int32")
-    last = first.specialise(FINAL=True)
+def best_of_chunks(
+    target: Target, kernel: Kernel, x: Tensor, **given: Tensor | Dim
+) -> tuple[Dispatch, Tensor]:
+    """The first pass, and its (image, index) pairs uint32 [rows, chunks, 2].
+
+    `given` are the operands of a kernel that penalizes.
+    """
     rows, d = rows_of(x), x.shape[-1]
-    chunks = ceildiv(d, first["CHUNK"])
+    chunks = ceildiv(d, kernel["CHUNK"])
     pairs = Tensor(Spec((rows, chunks, 2), "uint32"))
-    grid = fold(target, ceildiv(rows * chunks, first["ROWS"]))
-    final = fold(target, ceildiv(rows, last["ROWS"]))
-    return [
-        dispatch(first, grid, x=x, y=pairs, rows=rows, D=d, chunks=chunks),
-        dispatch(last, final, x=pairs, y=y, rows=rows, D=chunks, chunks=1),
-    ]
+    grid = fold(target, ceildiv(rows * chunks, kernel["ROWS"]))
+    named = {**_unused(x), "rows": rows, "D": d, "chunks": chunks, **given}
+    return dispatch(kernel, grid, x=x, y=pairs, **named), pairs
+
+
+def _unused(x: Tensor) -> dict[str, Tensor | Dim]:
+    scores = Tensor(Spec((1,), "uint32"))
+    return {"seen": x, "settings": x, "fed": x, "scores": scores, "flags": 1}
 
 
 def _shape(x: Tensor, *, strategy: str | None = None) -> Spec:
@@ -67,7 +73,13 @@ def _reference(x: Array, *, strategy: str | None = None) -> Array:
 
 
 def _lower(target: Target, y: Tensor, x: Tensor, *, strategy: str | None = None) -> list[Dispatch]:
-    return passes(target, y, x, strategy)
+    kernel = kernel_for(choose(target, strategy)).specialise(WHOLE=x.dtype == "int32")
+    first, pairs = best_of_chunks(target, kernel, x)
+    rows, chunks = pairs.shape[:2]
+    last = kernel.specialise(FINAL=True)
+    sizes = {"rows": rows, "D": chunks, "chunks": 1}
+    grid = fold(target, ceildiv(rows, last["ROWS"]))
+    return [first, dispatch(last, grid, x=pairs, y=y, **{**_unused(pairs), **sizes})]
 
 
 argmax = Op("argmax", _shape, _reference, _lower)

@@ -15,26 +15,28 @@ Strategies of sample, `lower`'s choice unless one is named:
 
     narrow  as few invocations a row as finish; the choice for software, where barriers are dear
     wide    256 invocations a row, 512 where the device takes them
+
+Three dispatches: scores penalized and the best of each chunk of them, as argmax has it; distances
+and masses; the draw. What a decoder's step does besides is part of them too (next_token.py).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..dim import ceildiv, product
+from ..dim import Dim, ceildiv, product
 from ..errors import ShapeError
-from ..kernel import load
+from ..kernel import Kernel, load
 from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..target import Target
 from . import sampling
-from .argmax import STRATEGIES, choose, passes
+from .argmax import STRATEGIES, best_of_chunks, choose, kernel_for
 from .layout import require_float32, require_strategy, rows_of
 
-_PENALIZE = load("penalize")
 _MASSES = load("sample_masses")
 _SAMPLE = load("sample")
 _MARK = load("mark")
-_GROUP = 256  # tokens whose nearest the kernels know
+_GROUPS = 512  # of tokens, in a row, at most: as many as the kernel has bins
 
 
 def _shape(
@@ -81,13 +83,97 @@ def _reference(
     return sampling.draw(rows, settings, int(position[0])).reshape(logits.shape[:-1])
 
 
-def _lanes(target: Target, strategy: str, v: int) -> int:
-    """Invocations a row, a power of two up to the kernel's 512."""
+def _share(n: int, most: int) -> int:
+    """The least power of two that makes `most` shares or fewer of n."""
+    return 1 << (-(-n // most) - 1).bit_length()
+
+
+def _best(strategy: str, v: int) -> Kernel:
+    """Few chunks, for the masses' kernel looks at all of them."""
+    kernel = kernel_for(strategy)
     if strategy == "wide":
-        return 512 if target.limits["maxComputeInvocationsPerWorkgroup"] >= 512 else 256
+        return kernel.specialise(LANES=256, CHUNK=max(1024, _share(v, 256)))
+    return kernel.specialise(CHUNK=min(max(256, _share(v, 32)), 1 << 14))
+
+
+def _masses(strategy: str, v: int) -> Kernel:
+    quads = _share(v, 4 * _GROUPS)
+    if strategy == "wide":
+        lanes = min(quads, 64)
+        return _MASSES.specialise(QUADS=quads, LANES=lanes, GROUPS=64 // lanes)
+    return _MASSES.specialise(QUADS=quads, LANES=1, GROUPS=16)
+
+
+def _draw(target: Target, strategy: str, v: int) -> Kernel:
+    if strategy == "wide":
+        most = target.limits["maxComputeInvocationsPerWorkgroup"]
+        return _SAMPLE.specialise(LANES=512 if most >= 512 else 256)
     # Mesa's llvmpipe ends an invocation after 65,535 turns of its loops. One takes 16 tokens, and
-    # there are 8 passes; the rest is for the walks over bins.
-    return min(max(4, 1 << (-(-v // 65536) - 1).bit_length()), 256)
+    # there are 8 passes; the rest is for the bins, and for lists with few tokens.
+    lanes = min(max(4, _share(v, 65536)), 256)
+    return _SAMPLE.specialise(LANES=lanes, LIST=128)
+
+
+def steps(
+    target: Target,
+    token: Tensor,
+    logits: Tensor,
+    settings: Tensor,
+    position: Tensor,
+    seen: Tensor | None,
+    strategy: str | None,
+    *,
+    step: bool,
+) -> list[Dispatch]:
+    """The dispatches that fill `token`.
+
+    With `step` they also flag what it held as seen, before drawing, and move `position` on.
+    """
+    rows, v = rows_of(logits), logits.shape[-1]
+    assert isinstance(v, int)
+    chosen = choose(target, strategy)
+    first, scores, given = _best(chosen, v), logits, dict[str, Tensor | Dim]()
+    if seen is not None:
+        first = first.specialise(SEEN=True, FED=step)
+        scores, flags = Tensor(logits.spec), product(seen.shape)
+        given = {"seen": seen, "settings": settings, "scores": scores, "flags": flags}
+        given["fed"] = token if step else logits
+    best, pairs = best_of_chunks(target, first, logits, **given)
+    masses, draw = _masses(chosen, v), _draw(target, chosen, v)
+    quads, groups = ceildiv(v, 4), ceildiv(v, 4 * masses["QUADS"])
+    made = {
+        "away": Tensor(Spec((rows, 4 * quads), "uint32")),
+        "mass": Tensor(Spec((rows, 4 * quads), "uint32")),
+        "known": Tensor(Spec((rows, groups, 4), "uint32")),
+        "picked": Tensor(Spec((rows, 2), "uint32")),
+        "settings": settings,
+    }
+    unused = [Tensor(Spec((1,), "uint32")) for _ in range(2)]
+    state = [seen, position] if step and seen is not None else unused
+    grid = fold(target, ceildiv(rows * groups + rows, masses["GROUPS"]))
+    sizes = {"rows": rows, "V": v}
+    return [
+        best,
+        dispatch(
+            masses,
+            grid,
+            **made,
+            **sizes,
+            scores=scores,
+            best=pairs,
+            position=position,
+            chunks=pairs.shape[1],
+        ),
+        dispatch(
+            draw.specialise(QUADS=masses["QUADS"], STEP=step),
+            fold(target, rows),
+            **made,
+            **sizes,
+            token=token,
+            seen=state[0],
+            position=state[1],
+        ),
+    ]
 
 
 def _lower(
@@ -100,39 +186,7 @@ def _lower(
     *,
     strategy: str | None = None,
 ) -> list[Dispatch]:
-    steps, scores = [], logits
-    if seen is not None:
-        scores, n = Tensor(logits.spec), product(logits.shape)
-        steps.append(
-            dispatch(
-                _PENALIZE,
-                fold(target, ceildiv(n, _PENALIZE["WIDTH"])),
-                x=logits,
-                seen=seen,
-                settings=settings,
-                y=scores,
-                n=n,
-                flags=product(seen.shape),
-            )
-        )
-    rows, v = rows_of(logits), logits.shape[-1]
-    assert isinstance(v, int)
-    best = Tensor(Spec(logits.shape[:-1], "uint32"))
-    away, mass = (Tensor(Spec((rows, -(-v // 4) * 4), "uint32")) for _ in range(2))
-    groups = rows * -(-v // _GROUP)
-    nearest = Tensor(Spec((groups,), "uint32"))
-    chosen = choose(target, strategy)
-    steps += passes(target, best, scores, strategy)
-    given = {"likeliest": best, "settings": settings}
-    shared = {**given, "away": away, "mass": mass, "nearest": nearest}
-    alone = {"LANES": 1, "GROUPS": 16} if chosen == "narrow" else {}
-    masses = _MASSES.specialise(**alone)
-    grid = fold(target, ceildiv(groups, masses["GROUPS"]))
-    steps.append(dispatch(masses, grid, scores=scores, **shared, rows=rows, V=v))
-    kernel = _SAMPLE.specialise(LANES=_lanes(target, chosen, v))
-    draw = {"position": position, "token": y}
-    steps.append(dispatch(kernel, fold(target, rows), **shared, **draw, rows=rows, V=v))
-    return steps
+    return steps(target, y, logits, settings, position, seen, strategy, step=False)
 
 
 sample = Op("sample", _shape, _reference, _lower)

@@ -61,7 +61,7 @@ advance = Op(
     _advance_reference,
     _advance_lower,
     writes=0,
-    becomes=_advance_becomes,
+    becomes=(0, _advance_becomes),
 )
 
 
