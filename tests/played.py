@@ -38,12 +38,16 @@ async def play(
 
 
 async def burst(
-    device: tt.Device, graphs: Sequence[tt.Graph], sizes: Sequence[int]
+    device: tt.Device, graphs: Sequence[tt.Graph], sizes: Sequence[int], start: int = 0
 ) -> list[list[np.ndarray]]:
-    """y of every graph after run_steps of these sizes, all submitted before any is awaited."""
+    """y of every graph after run_steps of these sizes, all submitted before any is awaited.
+
+    The first is at pos = start.
+    """
     found = []
     for graph in graphs:
         session = await device.compile(graph)
+        session.set(pos=start)
         bursts = [session.run_steps(n) for n in sizes]
         found.append([row for b in bursts for row in (await b)["y"]])
         session.destroy()

@@ -155,14 +155,16 @@ def generating(strategy: str, size: int, window: int | None = None) -> tt.Graph:
     return g
 
 
-@pytest.mark.parametrize(("size", "window"), [(1200, None), (220, 70)])
+@pytest.mark.parametrize(
+    ("size", "window", "start"), [(80, None, 55), (1050, None, 1015), (220, 70, 60)]
+)
 def test_steps_in_one_submission_are_steps(
-    device: harness.Device, size: int, window: int | None
+    device: harness.Device, size: int, window: int | None, start: int
 ) -> None:
-    """From few chunks to sixteen, and on to fewer, longer ones."""
+    """From a chunk to two, from sixteen to fewer and longer ones, and onto a window."""
     graphs = [generating(s, size, window) for s in STRATEGIES]
-    many = on(device, burst, graphs, (size - 130, 100, 30))
-    single = on(device, burst, graphs[:1], [1] * size)[0]
+    many = on(device, burst, graphs, (16, 8), start)
+    single = on(device, burst, graphs[:1], [1] * 24, start)[0]
     np.testing.assert_array_equal(many[0], single)
     assert_close(np.stack(many[0]), np.stack(many[1]), **CLOSE)
 
