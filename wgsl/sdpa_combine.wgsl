@@ -5,7 +5,7 @@
 // whether they are live or not, which needs no knowledge of the position.
 
 const D4: u32 = 16u;          // knob: head_dim / 4, LANES at most
-const KEYS: u32 = 64u;        // knob: keys of a chunk, of which it is a multiple
+const KEYS: u32 = 64u;        // knob: keys of a chunk that lie side by side
 const CHUNKS: u32 = 16u;      // knob: chunks at most
 const WINDOW: u32 = 0u;       // knob: keys a row sees at most; 0 for no limit
 const OVER: bool = false;     // knob: y takes the place of chunk 0, and the binding y is any buffer
@@ -32,11 +32,6 @@ const FEW = 4u;  // rounds
 var<workgroup> sums: array<vec4<f32>, LANES>;
 var<workgroup> stats: array<vec2<f32>, LANES>;  // the greatest score, the sum of exponentials
 
-// Keys of each chunk, the last one's but for some, where a row sees `context` keys.
-fn chunk_length(context: u32) -> u32 {
-  return KEYS * ((context + KEYS * CHUNKS - 1u) / (KEYS * CHUNKS));
-}
-
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -52,8 +47,7 @@ fn main(
   if (LIVE) { past = u32(pos[0]); }
   let last = past + row / p.heads % p.S;
   let skipped = select(0u, past + 1u - min(past + 1u, WINDOW), WINDOW > 0u);
-  let length = chunk_length(past + p.S - skipped);
-  let live = (last - skipped) / length + 1u;  // that hold a key the row sees, and earlier rows'
+  let live = min((last - skipped) / KEYS + 1u, CHUNKS);
 
   var rounds = ROUNDS;
   if (ROUNDS > FEW) { rounds = (live + PARTS - 1u) / PARTS; }

@@ -2,12 +2,13 @@
 // what update_caches does (NORM, TURN, then k and v go to row `past` of their caches), and for each
 // chunk of the keys that the row sees, of each query head
 //   the greatest score, Σ exp(score − greatest), and that sum of V
-// Where these lie, and how keys are cut in chunks: ops/chunks.py. sdpa_combine puts them together.
+// Which keys a chunk has and where all this lies: ops/chunks.py. sdpa_combine puts chunks together.
 //
 // A workgroup has a chunk and HEADS query heads that share a K/V head. ACROSS invocations, a
 // cluster, share a key, eight elements each; of four keys at a time they keep sums of V of their
-// own (online softmax), and what the workgroup's clusters have is added up once, at the end. K and V
-// are asked for before q is there. The row's own key never comes from memory.
+// own (online softmax), and what the workgroup's clusters have is added up once, at the end. Before
+// it waits for anything, a workgroup asks for its first keys, which it knows without a position
+// unless there is a WINDOW. The row's own key never comes from memory.
 
 enable subgroups;
 
@@ -16,7 +17,7 @@ const ACROSS: u32 = 8u;      // knob: invocations a key, a power of two, D8 or m
 const SUBGROUP: u32 = 32u;   // knob: invocations a subgroup has at least, a power of two; 1 for none
 const HEADS: u32 = 4u;       // knob: query heads a workgroup, 4 at most
 const LANES: u32 = 256u;     // knob: invocations per workgroup, no less than ACROSS and SUBGROUP
-const KEYS: u32 = 64u;       // knob: keys of a chunk, of which it is a multiple
+const KEYS: u32 = 64u;       // knob: keys of a chunk that lie side by side, a power of two
 const CHUNKS: u32 = 16u;     // knob: chunks at most
 const WINDOW: u32 = 0u;      // knob: keys the row sees at most; 0 for no limit
 const NORM: bool = false;    // knob: normalize q and k
@@ -54,13 +55,14 @@ const PARTS = HEADS + 2u;               // heads of qkv it reads: q, k and v
 const ROUNDS = (PARTS + CLUSTERS - 1u) / CLUSTERS;
 const UNIT = max(ACROSS, SUBGROUP);     // invocations whose sums of V are added without memory
 const UNITS = LANES / UNIT;
+// Whether clusters add up a head each: with as many of them in a unit as heads.
+const DEALT = HEADS > 2u && SUBGROUP >= 4u * ACROSS;
 const SPARE = select(1u, LANES, SUBGROUP < ACROSS);
 
 struct Eight { lo: vec4<f32>, hi: vec4<f32>, }
 struct Four { a: Eight, b: Eight, c: Eight, d: Eight, }
 struct Words { lo: vec4<u32>, hi: vec4<u32>, }  // eight elements of a cache; of halves lo has all
 struct Tile { a: Words, b: Words, c: Words, d: Words, }
-struct Raw { own: Eight, other: Eight, weight: Eight, other_weight: Eight, }
 
 var<workgroup> heads: array<vec4<f32>, PARTS * 2u * ACROSS>;         // [head][lo, hi][column]
 var<workgroup> spare: array<vec4<f32>, SPARE>;
@@ -102,11 +104,6 @@ fn keys_at(i: vec4<u32>) -> Tile { return Tile(k_at(i.x), k_at(i.y), k_at(i.z), 
 
 fn values_at(i: vec4<u32>) -> Tile { return Tile(v_at(i.x), v_at(i.y), v_at(i.z), v_at(i.w)); }
 
-// Keys of each chunk, the last one's but for some, where a row sees `context` keys.
-fn chunk_length(context: u32) -> u32 {
-  return KEYS * ((context + KEYS * CHUNKS - 1u) / (KEYS * CHUNKS));
-}
-
 // The sum of v over a key's invocations.
 fn across(v: vec4<f32>, lane: u32) -> vec4<f32> {
   var sum = v;
@@ -135,15 +132,24 @@ fn weighed(sum: Eight, shrink: f32, v: Four, w: vec4<f32>) -> Eight {
     sum.hi * shrink + v.a.hi * w.x + v.b.hi * w.y + v.c.hi * w.z + v.d.hi * w.w);
 }
 
-// The sum over a unit's clusters.
-fn gathered(sum: Eight, shrink: f32) -> Eight {
-  var lo = sum.lo * shrink;
-  var hi = sum.hi * shrink;
-  for (var i = ACROSS; i < SUBGROUP; i *= 2u) {
+fn shrunk(sum: Eight, by: f32) -> Eight { return Eight(sum.lo * by, sum.hi * by); }
+
+// The sum over a unit's clusters, those of each `span` invocations being in it already.
+fn gathered(sum: Eight, span: u32) -> Eight {
+  var lo = sum.lo;
+  var hi = sum.hi;
+  for (var i = span; i < SUBGROUP; i *= 2u) {
     lo += subgroupShuffleXor(lo, i);
     hi += subgroupShuffleXor(hi, i);
   }
   return Eight(lo, hi);
+}
+
+// The sum over two clusters that are i apart: of a in one of them, of b in the other, which is on.
+fn dealt(a: Eight, b: Eight, i: u32, on: bool) -> Eight {
+  return Eight(
+    select(a.lo, b.lo, on) + subgroupShuffleXor(select(b.lo, a.lo, on), i),
+    select(a.hi, b.hi, on) + subgroupShuffleXor(select(b.hi, a.hi, on), i));
 }
 
 fn part(h: u32, place: u32) -> Eight {
@@ -157,6 +163,19 @@ fn keep(sum: Eight, unit: u32, h: u32, place: u32) {
   sums[at + ACROSS] = sum.hi;
 }
 
+// Key i of a chunk.
+fn key_of(i: vec4<u32>, first: u32, chunk: u32) -> vec4<u32> {
+  return first + (chunk + CHUNKS * (i / KEYS)) * KEYS + i % KEYS;
+}
+
+// The row's own k or v in its cache.
+fn keep_row(words: Words, i: u32, is_k: bool) {
+  let at = select(2u * i, i, HALF);
+  if (is_k) { k_cache[at] = words.lo; } else { v_cache[at] = words.lo; }
+  if (HALF) { return; }
+  if (is_k) { k_cache[at + 1u] = words.hi; } else { v_cache[at + 1u] = words.hi; }
+}
+
 // The column of a head that turns with `column`.
 fn partner(column: u32) -> u32 {
   let half = p.R / 16u;
@@ -164,28 +183,15 @@ fn partner(column: u32) -> u32 {
   return select(column, column - half, column < 2u * half);
 }
 
-// What is read of head h: of q, of k (h is HEADS) or of v.
-fn raw(h: u32, start: u32, column: u32) -> Raw {
-  let at = start + 2u * column;
-  var r = Raw();
-  r.own = Eight(qkv[at], qkv[at + 1u]);
-  if (TURN) {
-    let other = start + 2u * partner(column);
-    r.other = Eight(qkv[other], qkv[other + 1u]);
-  }
-  if (NORM) {
-    let i = 2u * column;
-    let j = 2u * partner(column);
-    let is_k = h == HEADS;
-    r.weight = Eight(select(q_norm[i], k_norm[i], is_k), select(q_norm[i + 1u], k_norm[i + 1u], is_k));
-    r.other_weight = Eight(
-      select(q_norm[j], k_norm[j], is_k), select(q_norm[j + 1u], k_norm[j + 1u], is_k));
-  }
-  return r;
+fn qkv_at(i: u32) -> Eight { return Eight(qkv[i], qkv[i + 1u]); }
+
+fn norm_at(column: u32, is_k: bool) -> Eight {
+  let i = 2u * column;
+  return Eight(select(q_norm[i], k_norm[i], is_k), select(q_norm[i + 1u], k_norm[i + 1u], is_k));
 }
 
-fn times(a: Eight, weight: Eight, scale: f32) -> Eight {
-  return Eight(a.lo * (scale * (p.offset + weight.lo)), a.hi * (scale * (p.offset + weight.hi)));
+fn normed(v: Eight, norm: Eight, scale: f32) -> Eight {
+  return Eight(v.lo * (scale * (p.offset + norm.lo)), v.hi * (scale * (p.offset + norm.hi)));
 }
 
 fn turned(own: Eight, other: Eight, column: u32, position: u32) -> Eight {
@@ -196,6 +202,17 @@ fn turned(own: Eight, other: Eight, column: u32, position: u32) -> Eight {
   return Eight(
     own.lo * turns[at] + other.lo * (sign * turns[at + 2u * half]),
     own.hi * turns[at + 1u] + other.hi * (sign * turns[at + 2u * half + 1u]));
+}
+
+// Nothing of the values of keys that the row does not see, which may be anything.
+fn masked(t: Tile, sees: vec4<bool>) -> Tile {
+  let none = Words();
+  var seen = t;
+  if (!sees.x) { seen.a = none; }
+  if (!sees.y) { seen.b = none; }
+  if (!sees.z) { seen.c = none; }
+  if (!sees.w) { seen.d = none; }
+  return seen;
 }
 
 @compute @workgroup_size(LANES)
@@ -211,63 +228,46 @@ fn main(
   let kv = workgroup.z % p.kv_heads;
   let group = p.heads / p.kv_heads;
   let h0 = workgroup.y * HEADS;  // of the group
-  let joined = b * (p.heads + 2u * p.kv_heads);
+  let chunk = workgroup.x;
   var past = p.past;
   if (LIVE) { past = u32(pos[0]); }
-
-  // Heads of qkv by clusters: where the first one's begins.
-  let q_head = kv * group + min(h0 + cluster, group - 1u);
-  let kv_head = p.heads + kv + select(0u, p.kv_heads, cluster > HEADS);
-  let start = (joined + select(q_head, kv_head, cluster >= HEADS)) * D4;
-  var read = raw(cluster, start, column);
-
-  var begin = 0u;
-  if (WINDOW > 0u) { begin = past + 1u - min(past + 1u, WINDOW); }
-  let length = chunk_length(past + 1u - begin);
-  begin += workgroup.x * length;
-  if (begin > past) { return; }  // the grid may be laid out for a later step
-  let end = min(begin + length, past);  // of the keys in memory
-  let is_last = begin + length > past;
+  var first = 0u;
+  if (WINDOW > 0u) { first = past + 1u - min(past + 1u, WINDOW); }
 
   let rows = (b * p.Smax * p.kv_heads + kv) * D8 + column;
   let stride = p.kv_heads * D8;
-  let ahead = cluster + CLUSTERS * vec4<u32>(0u, 1u, 2u, 3u);
-  let edge = max(end, 1u) - 1u;  // past the end the last key again, which weighs nothing
-  var keys = keys_at(rows + min(begin + ahead, vec4<u32>(edge)) * stride);
-  var values = values_at(rows + min(begin + ahead, vec4<u32>(edge)) * stride);
+  let mine = cluster + CLUSTERS * vec4<u32>(0u, 1u, 2u, 3u);  // of the chunk's keys
+  var key = key_of(mine, first, chunk);
+  var keys = keys_at(rows + min(key, vec4<u32>(p.Smax - 1u)) * stride);
+  var values = values_at(rows + min(key, vec4<u32>(p.Smax - 1u)) * stride);
 
+  let is_last = (past - first) / KEYS % CHUNKS == chunk;
   for (var round = 0u; round < ROUNDS; round++) {
     let h = round * CLUSTERS + cluster;
-    if (round > 0u) {
-      let q_head = kv * group + min(h0 + h, group - 1u);
-      let kv_head = p.heads + kv + select(0u, p.kv_heads, h > HEADS);
-      read = raw(h, (joined + select(q_head, kv_head, h >= HEADS)) * D4, column);
-    }
-    var own = read.own;
+    let of_q = kv * group + min(h0 + h, group - 1u);
+    let of_kv = p.heads + kv + select(0u, p.kv_heads, h > HEADS);
+    let start = (b * (p.heads + 2u * p.kv_heads) + select(of_kv, of_q, h < HEADS)) * D4;
+    var own = qkv_at(start + 2u * column);
+    var other = Eight();
+    if (TURN) { other = qkv_at(start + 2u * partner(column)); }
     if (NORM) {
+      let own_norm = norm_at(column, h == HEADS);
+      let other_norm = norm_at(partner(column), h == HEADS);
       let square = select(0.0, multiplied(own, own), place < D8);
-      let scale = inverseSqrt(across(vec4<f32>(square), lane).x / f32(8u * D8) + p.eps);
+      let scale = inverseSqrt(across(vec4<f32>(square), lane).x / f32(4u * D4) + p.eps);
       if (h <= HEADS) {
-        own = times(own, read.weight, scale);
-        read.other = times(read.other, read.other_weight, scale);
+        own = normed(own, own_norm, scale);
+        other = normed(other, other_norm, scale);
       }
     }
-    if (TURN && h <= HEADS) { own = turned(own, read.other, column, past); }
+    if (TURN && h <= HEADS) { own = turned(own, other, column, past); }
     if (h < HEADS) {
       own = Eight(own.lo * p.scale, own.hi * p.scale);
     } else {
       let words = narrow(own);
       own = widen(words);
       if (h < PARTS && is_last && h0 == 0u && place < D8) {
-        let at = rows + past * stride;
-        let wide = select(2u, 1u, HALF);
-        if (h == HEADS) {
-          k_cache[wide * at] = words.lo;
-          if (!HALF) { k_cache[wide * at + 1u] = words.hi; }
-        } else {
-          v_cache[wide * at] = words.lo;
-          if (!HALF) { v_cache[wide * at + 1u] = words.hi; }
-        }
+        keep_row(words, rows + past * stride, h == HEADS);
       }
     }
     if (h < PARTS) {
@@ -301,15 +301,20 @@ fn main(
       sum3 = sum0;
     }
   }
-  for (var k0 = begin; k0 < end; k0 += PASS) {
-    let k = all_of(keys);
-    let v = values;
-    if (k0 + PASS < end) {
-      let at = rows + min(k0 + PASS + ahead, vec4<u32>(edge)) * stride;
+  let blocks = (past - first + KEYS - 1u) / KEYS;  // of all chunks
+  let count = (blocks + CHUNKS - 1u - chunk) / CHUNKS * KEYS;
+  for (var i = 0u; i < count; i += PASS) {
+    let sees = key < vec4<u32>(past);
+    let now_keys = keys;
+    var now_values = values;
+    if (i + PASS < count) {
+      key = key_of(i + PASS + mine, first, chunk);
+      let at = rows + min(key, vec4<u32>(past - 1u)) * stride;
       keys = keys_at(at);
       values = values_at(at);
     }
-    let sees = k0 + ahead < vec4<u32>(end);
+    if (i + PASS >= count) { now_values = masked(now_values, sees); }
+    let k = all_of(now_keys);
     let least = vec4<f32>(LEAST);
     let score0 = select(least, across(scores(q0, k), lane), sees);
     var score1 = score0;
@@ -329,7 +334,7 @@ fn main(
     let w3 = select(none, exp(score3 - now.w), sees);
     let one = vec4<f32>(1.0);
     total = total * shrink + vec4<f32>(dot(w0, one), dot(w1, one), dot(w2, one), dot(w3, one));
-    let g = all_of(v);
+    let g = all_of(now_values);
     sum0 = weighed(sum0, shrink.x, g, w0);
     if (HEADS > 1u) { sum1 = weighed(sum1, shrink.y, g, w1); }
     if (HEADS > 2u) { sum2 = weighed(sum2, shrink.z, g, w2); }
@@ -343,22 +348,38 @@ fn main(
   let shrink = exp(most - of_unit);
   total *= shrink;
   for (var i = ACROSS; i < SUBGROUP; i *= 2u) { total += subgroupShuffleXor(total, i); }
-  sum0 = gathered(sum0, shrink.x);
-  if (HEADS > 1u) { sum1 = gathered(sum1, shrink.y); }
-  if (HEADS > 2u) { sum2 = gathered(sum2, shrink.z); }
-  if (HEADS > 3u) { sum3 = gathered(sum3, shrink.w); }
+  sum0 = shrunk(sum0, shrink.x);
+  sum1 = shrunk(sum1, shrink.y);
+  sum2 = shrunk(sum2, shrink.z);
+  sum3 = shrunk(sum3, shrink.w);
   let unit = lane / UNIT;
-  if (lane % UNIT < ACROSS) {
-    keep(sum0, unit, 0u, place);
-    if (HEADS > 1u) { keep(sum1, unit, 1u, place); }
-    if (HEADS > 2u) { keep(sum2, unit, 2u, place); }
-    if (HEADS > 3u) { keep(sum3, unit, 3u, place); }
+  if (DEALT) {
+    let on = lane / ACROSS % 2u == 1u;
+    let on2 = lane / (2u * ACROSS) % 2u == 1u;
+    let low = dealt(sum0, sum1, ACROSS, on);
+    let high = dealt(sum2, sum3, ACROSS, on);
+    sum0 = gathered(dealt(low, high, 2u * ACROSS, on2), 4u * ACROSS);
+    let h = lane / ACROSS % 4u;
+    if (lane % UNIT < 4u * ACROSS && h < HEADS) { keep(sum0, unit, h, place); }
+  } else {
+    sum0 = gathered(sum0, ACROSS);
+    if (HEADS > 1u) { sum1 = gathered(sum1, ACROSS); }
+    if (HEADS > 2u) { sum2 = gathered(sum2, ACROSS); }
+    if (HEADS > 3u) { sum3 = gathered(sum3, ACROSS); }
+    if (lane % UNIT < ACROSS) {
+      keep(sum0, unit, 0u, place);
+      if (HEADS > 1u) { keep(sum1, unit, 1u, place); }
+      if (HEADS > 2u) { keep(sum2, unit, 2u, place); }
+      if (HEADS > 3u) { keep(sum3, unit, 3u, place); }
+    }
+  }
+  if (lane % UNIT == 0u) {
     greatest[unit] = of_unit;
     totals[unit] = total;
   }
   workgroupBarrier();
 
-  let first = workgroup.x * p.count * (D4 + 1u);
+  let left = chunk * p.count * (D4 + 1u);
   for (var i = lane; i < HEADS * D4; i += LANES) {
     let h = i / D4;
     let e = i % D4;
@@ -373,7 +394,7 @@ fn main(
       all += weight * totals[u][h];
     }
     let row = b * p.heads + kv * group + h0 + h;
-    chunks[first + row * D4 + e] = sum;
-    if (e == 0u) { chunks[first + p.count * D4 + row] = vec4<f32>(whole, all, 0.0, 0.0); }
+    chunks[left + row * D4 + e] = sum;
+    if (e == 0u) { chunks[left + p.count * D4 + row] = vec4<f32>(whole, all, 0.0, 0.0); }
   }
 }

@@ -1,7 +1,6 @@
 """A decode step's attention from the joined product, against its parts: natively and in Chrome."""
 
 import asyncio
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +10,6 @@ import harness
 import tensortab as tt
 from close import assert_close, leaf
 from played import Feed, burst, on, play
-from tensortab import kernel
 from tensortab.errors import ShapeError, UnsupportedError
 from tensortab.plan import plan
 from tensortab.target import Target
@@ -126,6 +124,12 @@ def test_turns_and_norms(device: harness.Device, turns: int, norm: bool) -> None
     agree(device, graphs, rows(4, 2, 64, 1, (7, 70)), "float16")
 
 
+def test_an_invocation_a_key(device: harness.Device) -> None:
+    """So that even small subgroups have more keys than heads."""
+    graphs = [step(3, 1, 8, 201, turns=0, strategy=s) for s in STRATEGIES]
+    agree(device, graphs, rows(3, 1, 8, 1, (40, 200)), "float16")
+
+
 def test_a_batch(device: harness.Device) -> None:
     graphs = [step(4, 2, 64, 90, batch=2, strategy=s) for s in STRATEGIES]
     agree(device, graphs, rows(4, 2, 64, 2, (7, 70, 89)), "float16")
@@ -186,7 +190,7 @@ def test_devices_of_every_kind(native: harness.Native, subgroup: int, memory: in
     """Without subgroups, and with as many invocations as memory allows; llvmpipe's have eight."""
     limits = native.info.limits | {"maxComputeWorkgroupStorageSize": memory}
     target = Target("native", features=native.info.features, limits=limits, subgroup=subgroup)
-    for heads, kv_heads, d in ((4, 1, 64), (3, 1, 128), (2, 1, 256)):
+    for heads, kv_heads, d in ((4, 1, 64), (3, 1, 128), (2, 1, 256), (3, 1, 16)):
         graph, feed = step(heads, kv_heads, d, 150), rows(heads, kv_heads, d, 1, [149])[0]
         made = plan(graph, target)
         (kernel,) = (s.kernel for s in made.steps if s.kernel.name == "sdpa_decode")
@@ -220,20 +224,29 @@ def test_what_runs_where() -> None:
     assert kernels(gpu, d=36) == kernels(gpu, turns=24) == kernels(gpu, strategy="apart") == split
 
 
-def test_grids_cover_every_step() -> None:
-    """Chunks become fewer where they become longer; grids must not, between bursts' ends."""
+def test_a_workgroup_a_chunk() -> None:
     made = plan(step(4, 2, 64, 8192), Target("native"))
     (found,) = (s for s in made.steps if s.kernel.name == "sdpa_decode")
-    grids = [found.workgroups({"pos": at})[0] for at in range(8191)]
-    assert grids == sorted(grids)
-    assert (grids[0], grids[63], grids[64], grids[-1]) == (1, 1, 2, 16)
+    grids = [found.workgroups({"pos": at}) for at in (0, 63, 64, 1023, 8191)]
+    assert grids == [(1, 1, 2), (1, 1, 2), (2, 1, 2), (16, 1, 2), (16, 1, 2)]
 
 
-def test_a_length_is_said_the_same_everywhere() -> None:
-    said = [k.source for k in map(kernel.load, kernel.names()) if "fn chunk_length" in k.source]
-    found = [re.search(r"^// Keys of each chunk.*?^}$", s, re.DOTALL | re.MULTILINE) for s in said]
-    assert len(found) > 1
-    assert len({m[0] for m in found if m}) == 1
+def test_what_the_row_does_not_see_may_be_anything(device: harness.Device) -> None:
+    g = tt.Graph()
+    qkv = g.constant("qkv", np.ones((1, 1, 4, 32), np.float32))
+    for window, past in ((None, 70), (8, 70), (8, 3), (None, 64)):
+        held = np.full((1, 200, 1, 32), np.nan, np.float32)
+        held[:, 0 if window is None else max(0, past + 1 - window) : past] = 1.0
+        name = f"{window} {past}"
+        caches = [
+            tt.ops.update_cache(
+                g.state(f"{name} {n}", held.shape), g.constant(f"{name} held {n}", held), 0
+            )
+            for n in "kv"
+        ]
+        g.output(name, tt.ops.attend_joined(qkv, *caches, past, window=window, strategy="together"))
+    for y in device.run(g).values():
+        assert_close(y, np.ones_like(y), **CLOSE)
 
 
 def test_operands_that_do_not_fit() -> None:

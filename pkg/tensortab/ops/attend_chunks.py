@@ -27,7 +27,7 @@ from ..op import Array, Composite, Dispatch, Limit, Op, Spec, Tensor, dispatch
 from ..target import Target
 from .attention import Sizes, check_sizes, scale_of
 from .cached_attention import attend
-from .chunks import KEYS, combine, most_chunks, seen
+from .chunks import KEYS, combine, live_chunks, seen
 from .layout import float32, require_float32, require_strategy
 from .update_cache import bind_position, position
 from .update_caches import update_caches
@@ -69,7 +69,7 @@ def _shape(
         raise ShapeError(f"{op}: qkv is {qkv.spec}, expected one row, [B, 1, heads, D]")
     if strategy == "together" and (why := _only_apart(qkv.shape[3], turns)):
         raise UnsupportedError(f"{op}: {why}; strategy 'apart' takes it")
-    chunks = upper(most_chunks(seen(upper(n.keys) - 1, 1, window)))
+    chunks = upper(live_chunks(seen(upper(n.keys) - 1, 1, window)))
     return Spec((chunks, n.batch * n.heads * (n.head_dim + 4)))
 
 
@@ -103,7 +103,7 @@ def _reference(
     )
     y = attend.reference(q, keys, values, pos, scale=scale, window=window)
     rows = y.size // y.shape[3]
-    most = upper(most_chunks(seen(k_cache.shape[1] - 1, 1, window)))
+    most = upper(live_chunks(seen(k_cache.shape[1] - 1, 1, window)))
     sums, stats = np.zeros((most, y.size), np.float32), np.zeros((most, rows, 4), np.float32)
     sums[0] = y.ravel()
     stats[:, :, 0] = _LEAST
@@ -166,7 +166,7 @@ def _lower(
         LIVE=live,
     )
     pieces = -(-n.group // kernel["HEADS"])
-    used = most_chunks(seen(position("attend_chunks", pos), 1, window), kernel["CHUNKS"])
+    used = live_chunks(seen(position("attend_chunks", pos), 1, window), kernel["CHUNKS"])
     sizes: dict[str, Dim | float] = {
         "count": n.batch * n.heads,
         "heads": n.heads,

@@ -27,7 +27,7 @@ from .attention import (
     shared_fields,
     weigh,
 )
-from .chunks import KEYS, combine, most_chunks, seen
+from .chunks import KEYS, combine, live_chunks, seen
 from .layout import require_float32, require_strategy
 from .update_cache import DTYPES, bind_position, position, position_of, update_cache
 
@@ -138,7 +138,7 @@ def _split(
     count = n.batch * n.rows * n.heads
     chunks = Tensor(Spec((most, count * (n.head_dim + 4))))
     grid = (
-        most_chunks(seen(past, n.rows, window), most),
+        live_chunks(seen(past, n.rows, window), most),
         ceildiv(sharing, 4 * kernel["QUADS"]),
         n.batch * n.kv_heads,
     )

@@ -9,13 +9,14 @@ see, attention leaves m, the greatest score, l = Σ exp(score − m), and a = Σ
 
 so that a single chunk, where its a is divided by l already, begins with y.
 
-Where the last row is at position past + S − 1 and the first sees keys from `first` on, the keys
-first … past + S − 1 (`context` of them) are cut in chunks of `length`, which kernels compute from
-the live position (`chunk_length`): at least KEYS, and so many that there are CHUNKS at most.
+Where the first row, at position `past`, sees keys from `first` on, chunk c has the keys
+first + (c + CHUNKS · j) · KEYS + i, i < KEYS, for j = 0, 1, … (blocks of KEYS keys, dealt out), so
+that without a window what a chunk begins with does not depend on the position. Of a row that sees
+keys up to position `last` there is something in the first
 
-    length = KEYS · ⌈context / (KEYS · CHUNKS)⌉      live chunks = ⌈context / length⌉
+    live = min(CHUNKS, ⌊(last − first) / KEYS⌋ + 1)
 
-What lies in chunks that are not live is undefined.
+chunks; what lies in the others is undefined.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ..target import Target
 from .attention import Named
 
 KEYS = 64
-CHUNKS = 16  # where what follows reads all of them
+CHUNKS = 16  # of a decode step; elsewhere as many as there are blocks
 
 _COMBINE = load("sdpa_combine")
 
@@ -38,8 +39,8 @@ def seen(past: Dim, rows: Dim, window: int | None) -> Dim:
     return context if window is None else minimum(context, window + upper(rows) - 1)
 
 
-def most_chunks(context: Dim, chunks: int = CHUNKS) -> Dim:
-    """At least as many chunks as there are, more where there is more context: for grids."""
+def live_chunks(context: Dim, chunks: int = CHUNKS) -> Dim:
+    """How many chunks have something of the last of `context` keys and those before."""
     return minimum(ceildiv(context, KEYS), chunks)
 
 
