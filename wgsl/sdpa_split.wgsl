@@ -3,9 +3,9 @@
 // workgroup owns 4·QUADS rows that share a K/V head (row r is head r % group of that head's,
 // position r / group), as the components of vectors, so that K and V are read once for all of them.
 // With a WINDOW the chunks begin at the first key that the first row sees.
-// Of each row and chunk it leaves the greatest score, Σ exp(score − greatest), and that sum of V.
+// Of each row and chunk it leaves the greatest score, Σ exp(score − greatest), and that sum of V;
+// where, ops/chunks.py says.
 //   q [B, S, heads, D]   k, v [B, keys, heads / group, D]
-//   stats [B, S, heads, chunks], partial [B, S, heads, chunks, D]
 
 const D4: u32 = 16u;          // knob: head_dim / 4, 64 at most
 const HALF: bool = false;     // knob: k and v hold f16 pairs, not f32
@@ -15,11 +15,11 @@ const QUADS: u32 = 1u;        // knob: rows a workgroup owns / 4, 2 at most
 const KEYS: u32 = 64u;        // knob: keys of a chunk, one an invocation; a multiple of 64
 
 struct Params {
+  count: u32,   // rows of all heads: B · S · heads
   heads: u32,
   group: u32,   // query heads a K/V head serves
   S: u32,       // query rows
   keys: u32,    // rows of k and v
-  chunks: u32,  // at most
   past: u32,
   scale: f32,
 }
@@ -28,9 +28,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> k: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> v: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> pos: array<i32>;  // any buffer without LIVE
-@group(0) @binding(4) var<storage, read_write> stats: array<vec2<f32>>;
-@group(0) @binding(5) var<storage, read_write> partial: array<vec4<f32>>;
-@group(0) @binding(6) var<uniform> p: Params;
+@group(0) @binding(4) var<storage, read_write> chunks: array<vec4<f32>>;
+@group(0) @binding(5) var<uniform> p: Params;
 
 const LEAST = -3.4028234e38;
 const PARTS = KEYS / D4;      // the keys of a chunk are shared out again when V is summed
@@ -191,12 +190,13 @@ fn main(
   keep(acc, 0u, lane);
   if (QUADS > 1u) { keep(acc1, 1u, lane); }
   workgroupBarrier();
+  let left = workgroup.x * p.count * (D4 + 1u);
   for (var i = lane; i < 4u * QUADS * D4; i += KEYS) {
     let r = i / D4;
     if (r0 + r >= count) { break; }
     var total = rows[r * KEYS + i % D4];
     for (var j = 1u; j < PARTS; j++) { total += rows[r * KEYS + j * D4 + i % D4]; }
-    partial[(row_of(r0 + r, b, head) * p.chunks + workgroup.x) * D4 + i % D4] = total;
+    chunks[left + row_of(r0 + r, b, head) * D4 + i % D4] = total;
   }
   if (lane < 4u * QUADS && r0 + lane < count) {
     let u = lane / 4u;
@@ -204,7 +204,8 @@ fn main(
     for (var j = u * KEYS; j < u * KEYS + KEYS; j += 4u) {
       sum += weights[j] + weights[j + 1u] + weights[j + 2u] + weights[j + 3u];
     }
-    stats[row_of(r0 + lane, b, head) * p.chunks + workgroup.x] =
-      vec2<f32>(select(greatest, greatest1, u == 1u)[lane % 4u], sum[lane % 4u]);
+    let most = select(greatest, greatest1, u == 1u)[lane % 4u];
+    chunks[left + p.count * D4 + row_of(r0 + lane, b, head)] =
+      vec4<f32>(most, sum[lane % 4u], 0.0, 0.0);
   }
 }

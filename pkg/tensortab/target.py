@@ -29,7 +29,8 @@ class Target:
     `software` is a GPU imitated on the CPU (SwiftShader, llvmpipe): barriers and wide workgroups
     cost it dearly, so lowerings choose strategies without them. `matrices` says that subgroups of
     32 multiply float16 matrices of 16 × 16 × 16 into float32, which Chromium may have as
-    chromium-experimental-subgroup-matrix.
+    chromium-experimental-subgroup-matrix. `subgroup` is how many invocations a subgroup has at
+    least: a power of two.
     """
 
     kind: str  # "browser" | "native" | "reference"
@@ -40,6 +41,7 @@ class Target:
     features: frozenset[str] = frozenset()
     limits: Mapping[str, int] = field(default_factory=lambda: DEFAULT_LIMITS)
     matrices: bool = False
+    subgroup: int = 1  # without the feature
     memory: int | None = None  # bytes there are for buffers, where that can be known at all
 
     @property

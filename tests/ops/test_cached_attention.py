@@ -2,8 +2,6 @@
 
 import asyncio
 import functools
-import inspect
-import pickle
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,73 +11,12 @@ import torch
 import harness
 import tensortab as tt
 from close import assert_close, leaf
+from played import Arrays, Feed, burst, on, play
 from tensortab.errors import ShapeError
 from tensortab.plan import plan
 from tensortab.target import Target
 
 CLOSE = {"atol": 1e-4, "rtol": 0.0}
-
-
-Arrays = dict[str, np.ndarray]
-
-
-Feed = tuple[dict[str, int], Arrays]  # live scalars and inputs of a run
-
-
-async def play(
-    device: tt.Device, graphs: Sequence[tt.Graph], feeds: Sequence[Feed], fresh: bool = False
-) -> list[list[np.ndarray]]:
-    """y of every graph and feed; one session a graph, or a fresh one at every step."""
-    found = []
-    for graph in graphs:
-        session, rows = await device.compile(graph), []
-        for live, inputs in feeds:
-            if fresh:
-                session.destroy()
-                session = await device.compile(graph)
-            session.set(**live)
-            rows.append((await session.run(**inputs))["y"])
-        session.destroy()
-        found.append(rows)
-    return found
-
-
-async def burst(
-    device: tt.Device, graphs: Sequence[tt.Graph], sizes: Sequence[int]
-) -> list[list[np.ndarray]]:
-    """y of every graph after run_steps of these sizes, all submitted before any is awaited."""
-    found = []
-    for graph in graphs:
-        session = await device.compile(graph)
-        bursts = [session.run_steps(n) for n in sizes]
-        found.append([row for b in bursts for row in (await b)["y"]])
-        session.destroy()
-    return found
-
-
-IN_TAB = """
-import pickle
-from collections.abc import Sequence
-import numpy as np
-import tensortab as tt
-
-Feed = tuple
-
-{source}
-
-async def main(payload):
-    if not hasattr(tt, "shared_device"):
-        tt.shared_device = await tt.Device.open("browser")
-    return pickle.dumps(await {name}(tt.shared_device, *pickle.loads(payload)))
-"""
-
-
-def on(device: harness.Device, work: object, *args: object) -> list[list[np.ndarray]]:
-    """`play` or `burst`, here or in the tab."""
-    if isinstance(device, harness.Native):
-        return asyncio.run(work(device.device, *args))
-    source = IN_TAB.format(source=inspect.getsource(work), name=work.__name__)
-    return pickle.loads(device.call(source, pickle.dumps(args)))
 
 
 def golden(

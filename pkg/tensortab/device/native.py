@@ -62,6 +62,7 @@ class NativeBackend:
             software=info["adapter_type"] == "CPU",
             features=frozenset(_NAMES.get(f, f) for f in features),
             limits=limits,
+            subgroup=_subgroup(info) if "subgroup" in features else 1,
             memory=_machine() if info["adapter_type"] == "CPU" else None,
         )
 
@@ -238,6 +239,11 @@ def _write(gpu: Any, buffer: Buffer, offset: int, data: Bytes) -> None:
     if raw.nbytes:
         whole = raw if raw.nbytes % 4 == 0 else bytes(raw) + bytes(-raw.nbytes % 4)
         gpu.queue.write_buffer(buffer, offset, whole)
+
+
+def _subgroup(info: Any) -> int:
+    """Invocations of a subgroup at least; wgpu-py 0.32 writes "stackgroup" for "subgroup"."""
+    return next((n for key, n in info.items() if key.endswith("group_min_size")), 1)
 
 
 def _machine() -> int | None:

@@ -34,6 +34,7 @@ from ..ops import (
     after,
     assign,
     attend,
+    attend_joined,
     embedding,
     mark,
     mul,
@@ -254,13 +255,18 @@ def _attention(inside: _Inside, x: Tensor, i: int, norm: Norm, plus: Tensor | No
     shape = (1, c.context, c.kv_heads, c.head_dim)
     layer = f"model.layers.{i}"
     keys, values = (w.graph.state(f"{layer}.{n}", shape, inside.cache) for n in ("keys", "values"))
-    norms = [
+    q_norm, k_norm = (
         w.vector(f"{name}.{n}_norm.weight", c.head_dim) if c.qk_norm else None for n in ("q", "k")
-    ]
-    q = update_caches(
-        qkv, keys, values, inside.pos, inside.turns[kind], *norms, eps=c.eps, offset=c.norm_offset
     )
-    grown = after(keys, q), after(values, q)
-    attended = attend(q, *grown, inside.pos, scale=c.scale, window=c.kinds[kind].window)
+    given = qkv, keys, values, inside.pos, inside.turns[kind], q_norm, k_norm
+    window = c.kinds[kind].window
+    if rows == 1:
+        attended = attend_joined(
+            *given, eps=c.eps, offset=c.norm_offset, scale=c.scale, window=window
+        )
+    else:
+        q = update_caches(*given, eps=c.eps, offset=c.norm_offset)
+        grown = after(keys, q), after(values, q)
+        attended = attend(q, *grown, inside.pos, scale=c.scale, window=window)
     merged = reshape(attended, (1, rows, c.heads * c.head_dim))
     return w.linear(merged, f"{name}.o_proj", c.hidden, bias=c.out_bias, plus=plus)

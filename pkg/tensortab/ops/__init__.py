@@ -2,6 +2,7 @@
 
 from .argmax import argmax
 from .as_strided import as_strided, expand, flip, repeat, slice
+from .attend_chunks import attend_chunks, attend_joined, join_chunks
 from .attention import sdpa
 from .binary import (
     bitwise_and,
@@ -96,6 +97,8 @@ __all__ = [
     "as_strided",
     "assign",
     "attend",
+    "attend_chunks",
+    "attend_joined",
     "avg_pool2d",
     "batch_norm",
     "bitwise_and",
@@ -138,6 +141,7 @@ __all__ = [
     "gt",
     "hardswish",
     "index_select",
+    "join_chunks",
     "l2_normalize",
     "layer_norm",
     "le",

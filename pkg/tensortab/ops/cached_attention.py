@@ -12,10 +12,10 @@ the window of its first row.
 
 from __future__ import annotations
 
-from ..dim import Dim, ceildiv, minimum, upper
+from ..dim import Dim, ceildiv, upper
 from ..errors import ShapeError
 from ..kernel import load
-from ..op import Array, Composite, Dispatch, Limit, Op, Spec, Tensor, dispatch, fold
+from ..op import Array, Composite, Dispatch, Limit, Op, Spec, Tensor, dispatch
 from ..target import Target
 from .attention import (
     Named,
@@ -27,11 +27,11 @@ from .attention import (
     shared_fields,
     weigh,
 )
+from .chunks import KEYS, combine, live_chunks, seen
 from .layout import require_float32, require_strategy
 from .update_cache import DTYPES, bind_position, position, position_of, update_cache
 
 _SPLIT = load("sdpa_split")
-_COMBINE = load("sdpa_combine")
 _FEW_ROWS = 8  # up to here a tile would be mostly empty
 _STRATEGIES = ("row", "tile", "split")
 
@@ -125,37 +125,39 @@ def _split(
     live: bool,
 ) -> list[Dispatch]:
     """Every chunk of keys on its own, then the chunks together; scratch for all that are read."""
-    d4 = n.head_dim // 4
     sharing = n.rows * n.group  # rows that read the same keys
-    knobs = {"D4": d4, "LIVE": live, "WINDOW": window or 0}
-    kernel = _SPLIT.specialise(HALF=half, QUADS=1 if upper(sharing) <= 4 else 2, **knobs)
-    chunks, used = (ceildiv(d, kernel["KEYS"]) for d in (n.keys, past + n.rows))
-    if window is not None:
-        most = ceildiv(upper(n.rows) + window - 1, kernel["KEYS"])  # from the first key seen on
-        chunks, used = minimum(chunks, most), minimum(used, most)
+    kernel = _SPLIT.specialise(
+        D4=n.head_dim // 4,
+        HALF=half,
+        LIVE=live,
+        WINDOW=window or 0,
+        QUADS=1 if upper(sharing) <= 4 else 2,
+        KEYS=KEYS,
+    )
+    most = upper(ceildiv(seen(n.keys - n.rows, n.rows, window), KEYS))
     count = n.batch * n.rows * n.heads
-    stats = Tensor(Spec((count, chunks, 2)))
-    partial = Tensor(Spec((count, chunks, n.head_dim)))
+    chunks = Tensor(Spec((most, count * (n.head_dim + 4))))
     grid = (
-        used,
+        live_chunks(seen(past, n.rows, window), most),
         ceildiv(sharing, 4 * kernel["QUADS"]),
         n.batch * n.kv_heads,
     )
-    shared: Named = {
+    at = {"pos": operands["pos"], "past": operands["past"]}
+    fields = {
+        "count": count,
         "heads": n.heads,
+        "group": n.group,
         "S": n.rows,
-        "chunks": chunks,
-        "stats": stats,
-        "partial": partial,
-        "pos": operands["pos"],
-        "past": operands["past"],
+        "keys": n.keys,
+        "scale": scale_of(n, scale),
     }
-    fields = {"group": n.group, "keys": n.keys, "scale": scale_of(n, scale)}
-    combine = _COMBINE.specialise(KEYS=kernel["KEYS"], **knobs)
     return [
-        dispatch(kernel, grid, **{**operands, **shared}, **fields),
-        dispatch(combine, fold(target, count), **shared, y=y, count=count),
-    ]
+        dispatch(kernel, grid, **operands, chunks=chunks, **fields),
+        combine(
+            target, chunks, y, (n.batch, n.rows, n.heads, n.head_dim), at,
+            LIVE=live, WINDOW=window or 0, CHUNKS=most,
+        ),
+    ]  # fmt: skip
 
 
 attend = Op("attend", _attend_shape, _attend_reference, _attend_lower, limit=_attend_limit)
