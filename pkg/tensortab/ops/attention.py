@@ -138,9 +138,14 @@ def launch(
         blocks = n.batch * n.heads * ceildiv(n.rows, kernel["ROWS"])
         grid = fold(target, ceildiv(blocks, kernel["WIDTH"]))
         return dispatch(kernel, grid, **given)
-    kernel = _TILE.specialise(D4=n.head_dim // 4, **knobs)
-    tiles = ceildiv(n.rows * n.group, 4 * kernel["TALL"])
-    return dispatch(kernel, (tiles, 1, n.batch * n.kv_heads), **given)
+    kernel = _TILE.specialise(
+        D4=n.head_dim // 4,
+        QUADS=2 if n.head_dim <= 128 else 1,
+        SPACE=target.limits["maxComputeWorkgroupStorageSize"] // 16,
+        **knobs,
+    )
+    tiles = ceildiv(n.rows * n.group, 4 * kernel["QUADS"] * kernel["TALL"])
+    return dispatch(kernel, (n.batch * n.kv_heads, tiles, 1), **given)
 
 
 def _sdpa_shape(
