@@ -234,7 +234,7 @@ fn main(
     workgroupBarrier();
   }
 
-  let half = lane / 16u;
+  let half = lane / 16u % 2u;
   let r = r0 + subgroup * 16u + lane % 16u;
   let s = min(r, last) / p.group;
   let own_start = unseen(s, past);

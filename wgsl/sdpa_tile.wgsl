@@ -149,7 +149,7 @@ fn main(
     for (var d0 = 0u; d0 < D4; d0 += STEP) {
       var q_part = array<vec4<f32>, Q_LOADS>();
       var k_part = array<vec4<f32>, K_LOADS>();
-      if (d0 + d < D4) {
+      if (D4 % STEP == 0u || d0 + d < D4) {
         for (var i = 0u; i < Q_LOADS; i++) { q_part[i] = q[q_from[i] + d0]; }
         for (var i = 0u; i < K_LOADS; i++) {
           let key = min(k0 + along + i * (LANES / STEP), end - 1u);
@@ -212,13 +212,14 @@ fn main(
         tile[(x + 8u * j) * QUAD + h * TALL + row] = weight;
       }
     }
-    for (var v0 = 0u; v0 < KEYS; v0 += V_KEYS) {
+    for (var part = 0u; part < KEYS / V_KEYS; part++) {
+      let v0 = part * V_KEYS;
       var v_part = array<vec4<f32>, V_LOADS>();
       for (var i = 0u; i < V_LOADS; i++) {
         let at = lane + i * LANES;
         v_part[i] = v_at(k_from + min(k0 + v0 + at / D4, end - 1u) * p.k_s + at % D4);
       }
-      if (v0 > 0u) { workgroupBarrier(); }
+      if (part > 0u) { workgroupBarrier(); }
       for (var i = 0u; i < V_LOADS; i++) {
         let at = lane + i * LANES;
         if (at < V_KEYS * D4) { tile[V_AT + at] = v_part[i]; }
