@@ -24,8 +24,8 @@ async def main(_):
 """
 
 
-# Needs a GPU and a browser with subgroup matrices: `nox -s gpu` compiles and runs it.
-ELSEWHERE = {"linear_qgsw_matrix"}
+# Need a GPU and a browser with subgroup matrices: `nox -s gpu` compiles and runs them.
+ELSEWHERE = {"linear_qgsw_matrix", "sdpa_matrix"}
 
 
 def in_naga(native: harness.Native) -> list[str]:

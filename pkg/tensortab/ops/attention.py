@@ -10,8 +10,11 @@ multiple of 4, 256 at most. A row that sees nothing (a mask of −∞) gives zer
 
 Strategies, `lower`'s choice unless one is named:
 
-    row    each invocation a few query rows; no barrier, anywhere; the choice for software
-    tile   many query rows: tiles of scores in workgroup memory, online softmax (FlashAttention)
+    row     each invocation a few query rows; no barrier, anywhere; the choice for software
+    tile    many query rows: tiles of scores in workgroup memory, online softmax (FlashAttention)
+    matrix  the same with the GPU's matrix units, where the browser has them; no mask, head_dim a
+            multiple of 16, 128 at most. q, k, v and weights are rounded to float16, sums are
+            float32: y is off by up to 2e-3 of its largest magnitude
 """
 
 from __future__ import annotations
@@ -30,8 +33,11 @@ from .layout import contiguous, float32, require_float32, require_strategy, stri
 
 _ROW = load("sdpa_row")
 _TILE = load("sdpa_tile")
+_MATRIX = load("sdpa_matrix")
 _LAYOUTS = {"bhsd": (0, 1, 2), "bshd": (0, 2, 1)}  # where batch, heads and rows are
-_STRATEGIES = ("row", "tile")
+_STRATEGIES = ("row", "tile", "matrix")
+_LARGE_TILES = 36 << 10  # bytes of workgroup memory that `matrix` takes with tiles of 64 keys
+_MATRIX_ROWS = 64  # from here on worth it
 
 Named = Mapping[str, Tensor | Dim | float]  # bindings and Params fields
 
@@ -123,6 +129,23 @@ def shared_fields(n: Sizes, layout: str, scale: float | None) -> dict[str, Dim |
     }
 
 
+def choose(target: Target, n: Sizes, masked: bool) -> str:
+    """Many rows' strategy."""
+    if target.software:
+        return "row"
+    fits = target.matrices and not masked and n.head_dim % 16 == 0 and n.head_dim <= 128
+    return "matrix" if fits and upper(n.rows) >= _MATRIX_ROWS else "tile"
+
+
+def require_matrix(op: str, strategy: str | None, n: Sizes, mask: Tensor | None) -> None:
+    """Refuse what the strategy `matrix` does not take, if it is asked for."""
+    if strategy == "matrix" and (mask is not None or n.head_dim % 16 or n.head_dim > 128):
+        raise UnsupportedError(
+            f"{op}: the strategy 'matrix' takes no mask and a head_dim that is a multiple of 16,"
+            f" 128 at most; it is {n.head_dim}{', with a mask' if mask is not None else ''}"
+        )
+
+
 def launch(
     target: Target,
     strategy: str,
@@ -130,7 +153,7 @@ def launch(
     knobs: Mapping[str, bool | int],
     given: Named,
 ) -> Dispatch:
-    """Launch sdpa_row or sdpa_tile: same bindings, same Params."""
+    """Launch sdpa_row, sdpa_tile or sdpa_matrix: of `given` each its bindings and Params."""
     if strategy == "row":
         # llvmpipe takes a minute to compile 8 rows of 64 vec4s each, a second for 64 vec4s in all.
         most = max(1, min(upper(n.rows), 8, 64 // (n.head_dim // 4)))
@@ -138,9 +161,20 @@ def launch(
         blocks = n.batch * n.heads * ceildiv(n.rows, kernel["ROWS"])
         grid = fold(target, ceildiv(blocks, kernel["WIDTH"]))
         return dispatch(kernel, grid, **given)
-    kernel = _TILE.specialise(D4=n.head_dim // 4, **knobs)
-    tiles = ceildiv(n.rows * n.group, 4 * kernel["TALL"])
-    return dispatch(kernel, (tiles, 1, n.batch * n.kv_heads), **given)
+    space = target.limits["maxComputeWorkgroupStorageSize"]
+    if strategy == "matrix":
+        own = {name: knob for name, knob in knobs.items() if name != "MASK"}
+        wide = n.head_dim > 64 or space < _LARGE_TILES
+        kernel = _MATRIX.specialise(D16=n.head_dim // 16, KEYS=32 if wide else 64, **own)
+        taken = {*kernel.fields, *(b.name for b in kernel.bindings)}
+        given = {name: value for name, value in given.items() if name in taken}
+        tall = 16 * kernel["SUBGROUPS"]
+    else:
+        quads = 2 if n.head_dim <= 128 else 1
+        kernel = _TILE.specialise(D4=n.head_dim // 4, QUADS=quads, SPACE=space // 16, **knobs)
+        tall = 4 * quads * kernel["TALL"]
+    tiles = ceildiv(n.rows * n.group, tall)
+    return dispatch(kernel, (n.batch * n.kv_heads, tiles, 1), **given)
 
 
 def _sdpa_shape(
@@ -157,6 +191,7 @@ def _sdpa_shape(
     require_float32("sdpa", q=q, k=k, v=v)
     require_strategy("sdpa", strategy, _STRATEGIES)
     n = check_sizes("sdpa", q, k, v, layout)
+    require_matrix("sdpa", strategy, n, mask)
     if mask is not None:
         require_float32("sdpa", mask=mask)
         full = (n.batch, n.heads, n.rows, n.keys)
@@ -212,7 +247,7 @@ def _sdpa_lower(
     operands: Named = {"q": q, "k": k, "v": v, "mask": mask or q, "pos": q, "past": 0}
     strides = {f"m_{a}": m for a, m in zip("bhsk", walk, strict=True)}
     fields = shared_fields(n, layout, scale)
-    chosen = strategy or ("row" if target.software else "tile")
+    chosen = strategy or choose(target, n, mask is not None)
     return [launch(target, chosen, n, knobs, {**operands, **strides, **fields, "y": y})]
 
 

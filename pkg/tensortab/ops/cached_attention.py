@@ -5,9 +5,9 @@ sdpa_with_kv_cache   k and v join the caches at the position first, then that
 
 q [B, S, heads, D], caches [B, Smax, kv_heads, D] float32 or float16; row s sees rows
 0 … pos + s of the caches, or with a `window` (Beltagy et al., arXiv 2004.05150) the last `window`
-of those. Meaning, sizes and the strategies `row` and `tile`: attention.py. `split`, for few query
-rows: chunks of keys in parallel, then joined (Flash-Decoding). No strategy walks over keys before
-the window of its first row.
+of those. Meaning, sizes and the strategies `row`, `tile` and `matrix`: attention.py. `split`, for
+few query rows: chunks of keys in parallel, then joined (Flash-Decoding). No strategy walks over
+keys before the window of its first row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from .attention import (
     Sizes,
     causal_bias,
     check_sizes,
+    choose,
     launch,
+    require_matrix,
     scale_of,
     shared_fields,
     weigh,
@@ -33,7 +35,7 @@ from .update_cache import DTYPES, bind_position, position, position_of, update_c
 
 _SPLIT = load("sdpa_split")
 _FEW_ROWS = 8  # up to here a tile would be mostly empty
-_STRATEGIES = ("row", "tile", "split")
+_STRATEGIES = ("row", "tile", "matrix", "split")
 
 
 def _attend_shape(
@@ -51,7 +53,7 @@ def _attend_shape(
     position("attend", pos)
     if window is not None and window < 1:
         raise ShapeError(f"attend: window is {window}, expected at least 1, the row's own key")
-    check_sizes("attend", q, k_all, v_all, "bshd")
+    require_matrix("attend", strategy, check_sizes("attend", q, k_all, v_all, "bshd"), None)
     if k_all.dtype not in DTYPES:
         raise ShapeError(f"attend: the caches are {k_all.spec}, expected float32 or float16")
     return q.spec
@@ -99,8 +101,8 @@ def _attend_lower(
     strategy: str | None = None,
 ) -> list[Dispatch]:
     n = check_sizes("attend", q, k_all, v_all, "bshd")
-    few = "split" if upper(n.rows) <= _FEW_ROWS else "tile"
-    chosen = strategy or ("row" if target.software else few)
+    few = upper(n.rows) <= _FEW_ROWS and not target.software
+    chosen = strategy or ("split" if few else choose(target, n, masked=False))
     live, bound = bind_position(pos, q)
     half = k_all.dtype == "float16"
     operands: Named = {"q": q, "k": k_all, "v": v_all, **bound}
