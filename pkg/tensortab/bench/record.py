@@ -1,0 +1,68 @@
+"""A benchmark's record: what was measured, of what, where and when; written anew with every row.
+
+    {"command": …, "date": "2026-11-28T12:00:00Z", "browser": "Chromium 156.0…" | null,
+     "versions": {…}, "about": {device, software, …}, "floor": {copy_gb_s, …},
+     "rows": [{"section": …, …}, …], "errors": [{"section": …, "error": …}, …], "seconds": …}
+
+A run that ends early leaves what it had. Rows of whole models have the fields engine, setting,
+shape, prompt, prefill_tok_s and decode_tok_s, as the records of other engines have.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import platform
+from dataclasses import fields
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from tensortab import __version__, system
+
+from .job import Floor
+
+
+class Record:
+    """Takes what is told (job.Tell)."""
+
+    def __init__(self, command: str, out: Path | None) -> None:
+        self._out = out
+        self._start = perf_counter()
+        now = dt.datetime.now(tz=dt.UTC).replace(microsecond=0, tzinfo=None)
+        self.found: dict[str, Any] = {
+            "command": command,
+            "date": f"{now.isoformat()}Z",
+            "browser": None,
+            "versions": {"tensortab": __version__, "python": platform.python_version()},
+            "about": {},
+            "floor": {},
+            "rows": [],
+            "errors": [],
+        }
+
+    @property
+    def floor(self) -> Floor:
+        known = {field.name for field in fields(Floor)}
+        return Floor(**{k: v for k, v in self.found["floor"].items() if k in known})
+
+    def tell(self, kind: str, value: Any) -> None:
+        if kind == "note":
+            system.say(value)
+            return
+        if kind in ("about", "floor"):
+            self.found[kind] = value
+        elif kind == "row":
+            self.found["rows"].append(value)
+        else:
+            self.found["errors"].append(value)
+            system.say(f"failed: {value}")
+        self.write()
+
+    def write(self) -> None:
+        """Leave it where it is wanted; whole, whenever it is read."""
+        self.found["seconds"] = round(perf_counter() - self._start, 1)
+        if self._out:
+            part = self._out.with_name(f"{self._out.name}.part")
+            part.write_text(json.dumps(self.found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+            part.replace(self._out)
