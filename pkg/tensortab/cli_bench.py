@@ -24,7 +24,7 @@ _CALL = "from tensortab.bench.sections import main"
 _PARTS = SECTIONS[1:]  # the floor is always measured
 _PROMPTS = (128, 512, 2048, 8192)
 _SHAPE = "llama-3.2-1b"
-_SOFTWARE = {"shapes": ("tiny",), "prompts": (32,), "new": 16, "repeats": 1}
+_SOFTWARE = {"shapes": ("tiny",), "prompts": (128,), "new": 32, "repeats": 3}
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ async def main(_):
 
 
 # Needs a GPU and a browser with subgroup matrices: `nox -s gpu` compiles and runs it.
-ELSEWHERE = {"linear_qgsw_matrix"}
+ELSEWHERE = {"bench_matrix", "linear_qgsw_matrix"}
 
 
 def in_naga(native: harness.Native) -> list[str]:

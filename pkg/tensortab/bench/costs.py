@@ -2,7 +2,7 @@
 
 Bytes are those of weights, and of caches as far as they are in use: what a run reads from memory,
 however good the kernel. Activations are small beside them, or lie in a cache of the GPU's. FLOPs
-are those of linears.
+are those of linears and of attention.
 """
 
 from __future__ import annotations
@@ -58,9 +58,18 @@ def _cost(
         role = plan.slots[slot].role
         if role == "constant":
             found += Cost(spec.nbytes, _product(step, spec, rows))
-        elif role == "state" and step.op in _ATTENDS and len(spec.shape) == 4:
-            found += Cost(spec.nbytes * context // upper(spec.shape[1]))
+        elif role == "state" and step.op.startswith(_ATTENDS) and len(spec.shape) == 4:
+            found += _attended(step, spec, rows, context)
     return found
+
+
+def _attended(step: Step, spec: Spec, rows: int, context: int) -> Cost:
+    """Of keys, or of values, [1, positions, kv_heads, head_dim]; a row sees those before it."""
+    _, positions, heads, width = map(upper, spec.shape)
+    group = step.values.get("group", 0)
+    seen = rows * context - rows * (rows - 1) // 2
+    multiplied = 2 * seen * heads * width * group if isinstance(group, int) else 0
+    return Cost(spec.nbytes * context // positions, multiplied)
 
 
 def _product(step: Step, spec: Spec, rows: int) -> int:
@@ -69,7 +78,7 @@ def _product(step: Step, spec: Spec, rows: int) -> int:
         return 0
     weights = math.prod(map(upper, spec.shape)) * (2 if spec.dtype == "uint8" else 1)
     several = step.values.get("M", 1)
-    return 2 * weights * (rows if not isinstance(several, int) else several)
+    return 2 * weights * (several if isinstance(several, int) else rows)
 
 
 def table(profile: Profile, found: list[Cost]) -> list[dict[str, object]]:

@@ -115,7 +115,7 @@ async def _case(clock: Clock, section: str, case: Linear, tell: Tell, fields: Fi
     told["strategy"] = case.strategy or "chosen"
     tell("note", f"{section}: {case.name}, {case.rows} rows, {told['strategy']}")
     with attempted(tell, told):
-        time, plan = await clock.chain(_chain(case, small=clock.device.info.software))
+        time, plan = await clock.chain(chain(case, small=clock.device.info.software))
         tell("row", told | time.fields() | fields(case, time.us, plan))
 
 
@@ -161,7 +161,7 @@ def _count(case: Linear, *, small: bool) -> int:
     return max(4, min(64, _BEYOND_CACHES // case.nbytes)) if case.rows == 1 else 8
 
 
-def _chain(case: Linear, *, small: bool) -> Callable[[Graph], int]:
+def chain(case: Linear, *, small: bool) -> Callable[[Graph], int]:
     """Products of one x with matrices of their own."""
 
     def build(g: Graph) -> int:

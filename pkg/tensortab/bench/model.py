@@ -8,6 +8,7 @@ which begin alike, the median counts; the least and the most stand beside it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
@@ -25,11 +26,14 @@ from .host import heap
 from .job import Job, Tell, attempted, rounded
 from .probes import fill
 from .shapes import config as config_of
-from .steps import decode_us, prefill_us, prefill_wall_us
+from .steps import decode_us, prefill_us, prefill_wall_us, steady_us
 
 _SAMPLED = {"temperature": 0.8, "top_k": 40}
 _SLACK = 128  # positions beyond the new tokens: bursts are submitted whole
 _WIDE = (512, 2048)  # rows a run that prompts are also cut into, for what cutting them costs
+_LONGEST_CUT = 2048  # tokens of such a prompt
+_ENOUGH = 2  # repetitions, where they have taken
+_PATIENCE = 4.0  # seconds
 _ODD = 7919  # a prime: token i of prompt p is (i + 1) · it + p
 
 
@@ -79,7 +83,7 @@ async def measure(clock: Clock, job: Job, tell: Tell) -> None:
             tell("row", told | {"engine": "tensortab", "setting": _setting(device)} | found)
     if not device.info.software:
         await _cut(clock, model, job, tell)
-    if job.profile:
+    if job.profile and clock.is_gpus:
         await _profile(model, job, tell)
     model.destroy()
 
@@ -125,21 +129,19 @@ async def _prompt(
     clock: Clock, model: Generator, job: Job, prompt: int, tell: Tell
 ) -> dict[str, object]:
     await _warm(clock, model, prompt, job.new)
-    wall = await _generated(model, prompt, job)
-    drawn = await _generated(
-        model, prompt, replace(job, repeats=max(1, job.repeats // 2)), _SAMPLED
-    )
+    prefill, decode = await _generated(model, prompt, job, {})
+    few = replace(job, repeats=max(1, job.repeats // 2))
+    _, drawn = await _generated(model, prompt, few, _SAMPLED)
     tell("note", f"model: a prompt of {prompt}, the GPU's time")
-    rows, burst = _rows(model.prompt), model._burst  # noqa: SLF001  # it is told, not changed
+    rows, burst = _rows(model.prompt), _burst(model)
     gpu = await prefill_us(clock, model.prompt, _ids(model.config, prompt, 0), rows)
-    many = max(1, job.new // burst) * (1 if clock.device.info.software else 4)
+    many = _bursts(model, job) * (1 if clock.device.info.software else 4)
     steps = await decode_us(clock, model.decode, prompt, burst, many)
-    least = total(costs(model.decode, 1, prompt + job.new // 2))
-    prefill, decode = wall
+    least = total(costs(model.decode, 1, prompt))
     found: dict[str, object] = {
         "prefill_tok_s": _rate(prompt, prefill),
         "decode_tok_s": _rate(1, decode),
-        "sampled_tok_s": _rate(1, drawn[1]),
+        "sampled_tok_s": _rate(1, drawn),
         **prefill.fields("prefill_us"),
         **decode.fields("decode_us"),
         "prefill_gpu_us": rounded(gpu),
@@ -158,40 +160,62 @@ def _rate(tokens: int, time: Time) -> float:
     return rounded(tokens / time.us * 1e6)
 
 
+def _burst(model: Generator) -> int:
+    """Decode steps a submission."""
+    return model._burst  # noqa: SLF001  # it is told, not changed
+
+
+def _bursts(model: Generator, job: Job) -> int:
+    """How many of them the new tokens take."""
+    return max(1, job.new // _burst(model))
+
+
 async def _warm(clock: Clock, model: Generator, prompt: int, new: int) -> None:
-    end = perf_counter() + 2 * clock.warm
-    which = -1
-    while which == -1 or perf_counter() < end:
-        await model.generate_ids(
-            _ids(model.config, prompt, which), max_new_tokens=new, ignore_eos=True
-        )
+    """Compile what is compiled late, and bring the GPU's clock up."""
+    end, which = perf_counter() + 2 * clock.warm, 0
+    while not which or perf_counter() < end:
         which -= 1
+        ids = _ids(model.config, prompt, which)
+        await model.generate_ids(ids, max_new_tokens=new, ignore_eos=True)
 
 
 async def _generated(
-    model: Generator, prompt: int, job: Job, sampling: dict[str, Any] | None = None
+    model: Generator, prompt: int, job: Job, sampling: Mapping[str, Any]
 ) -> tuple[Time, Time]:
-    """Prefill, and decode a token, by the wall clock."""
-    prefill, decode = [], []
+    """Prefill, and decode a token, by the wall clock.
+
+    Natively reading one submission waits for those after it, too: there the prompt goes alone, and
+    a token's time is that of the same bursts in a row.
+    """
+    browser = model.device.info.kind == "browser"
+    prefill, decode, end = [], [], perf_counter() + _PATIENCE
     for i in range(job.repeats):
-        ids = _ids(model.config, prompt, i + (len(sampling) * 1000 if sampling else 0))
-        await model.generate_ids(ids, max_new_tokens=job.new, ignore_eos=True, **sampling or {})
+        if i >= _ENOUGH and perf_counter() > end:
+            break
+        ids = _ids(model.config, prompt, i + (job.new if sampling else 0))
+        new = job.new if browser else 1
+        await model.generate_ids(ids, max_new_tokens=new, ignore_eos=True, **sampling)
         prefill.append(model.last.prefill_seconds * 1e6)
-        decode.append(model.last.decode_seconds * 1e6 / max(job.new - 1, 1))
+        if browser:
+            decode.append(model.last.decode_seconds * 1e6 / (job.new - 1))
+        else:
+            bursts = _bursts(model, job)
+            decode.append(await steady_us(model.decode, prompt, _burst(model), bursts))
     return Time.of(prefill), Time.of(decode)
 
 
 async def _cut(clock: Clock, model: Generator, job: Job, tell: Tell) -> None:
     """The longest prompt in runs of more rows than the generator's: what cutting it costs."""
-    prompt, config = max(job.prompts), model.config
-    ids = _ids(config, prompt, 0)
-    for rows in (_rows(model.prompt), *(n for n in _WIDE if n > _rows(model.prompt))):
+    prompt = max((n for n in job.prompts if n <= _LONGEST_CUT), default=_LONGEST_CUT)
+    ids = _ids(model.config, prompt, 0)
+    own = _rows(model.prompt)
+    for rows in (own, *(n for n in _WIDE if own < n <= prompt)):
         told = {"section": "cut", "shape": job.shape, "prompt": prompt, "rows_a_run": rows}
         tell("note", f"model: a prompt of {prompt} in runs of {rows} rows")
         with attempted(tell, told):
             session = await _widened(model, rows)
             await prefill_wall_us(session, ids, rows)
-            wall = [await prefill_wall_us(session, ids, rows) for _ in range(job.repeats)]
+            wall = [await prefill_wall_us(session, ids, rows) for _ in range(_ENOUGH)]
             gpu = await prefill_us(clock, session, ids, rows)
             session.destroy()
             time = Time.of(wall)
@@ -218,6 +242,7 @@ async def _profile(model: Generator, job: Job, tell: Tell) -> None:
             past = at - rows if what == "prompt" else at
             session.set(pos=past)
             inputs = {"ids": [_ids(model.config, rows, 0)]} if what == "prompt" else {}
-            report = await session.profile(**inputs)
-            found = table(report, costs(session, fed, past + fed))
-            tell("row", told | {"context": past + fed, "kernels": found})
+            with attempted(tell, told):
+                report = await session.profile(**inputs)
+                found = table(report, costs(session, fed, past + fed))
+                tell("row", told | {"context": past + fed, "kernels": found})

@@ -1,7 +1,8 @@
 """A benchmark's record: what was measured, of what, where and when; written anew with every row.
 
     {"command": …, "date": "2026-11-28T12:00:00Z", "browser": "Chromium 156.0…" | null,
-     "versions": {…}, "about": {device, software, …}, "floor": {copy_gb_s, …},
+     "machine": "NVIDIA H200" | "2 cores", "versions": {…},
+     "about": {device, software, …}, "floor": {copy_gb_s, …},
      "rows": [{"section": …, …}, …], "errors": [{"section": …, "error": …}, …], "seconds": …}
 
 A run that ends early leaves what it had. Rows of whole models have the fields engine, setting,
@@ -12,13 +13,16 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import platform
+import re
 from dataclasses import fields
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from tensortab import __version__, system
+from tensortab.words import count
 
 from .job import Floor
 
@@ -34,6 +38,7 @@ class Record:
             "command": command,
             "date": f"{now.isoformat()}Z",
             "browser": None,
+            "machine": machine(),
             "versions": {"tensortab": __version__, "python": platform.python_version()},
             "about": {},
             "floor": {},
@@ -66,3 +71,11 @@ class Record:
             part = self._out.with_name(f"{self._out.name}.part")
             part.write_text(json.dumps(self.found, indent=1, ensure_ascii=False) + "\n", "utf-8")
             part.replace(self._out)
+
+
+def machine() -> str:
+    """The NVIDIA GPU, whose name browsers keep to themselves; where there is none, the cores."""
+    for file in Path("/proc/driver/nvidia/gpus").glob("*/information"):
+        if found := re.search(r"^Model:\s*(.+)$", file.read_text("utf-8"), re.MULTILINE):
+            return found[1].strip()
+    return count(os.cpu_count() or 1, "core")

@@ -58,6 +58,12 @@ async def decode_us(
     return found | calls
 
 
+async def steady_us(session: Session, at: int, burst: int, count: int) -> float:
+    """Microseconds a step by the wall clock, of as many bursts."""
+    _, _, wall = await _bursts(session, at, burst, count, timed=False)
+    return wall / count / burst * 1e6
+
+
 async def _bursts(
     session: Session, at: int, burst: int, count: int, *, timed: bool
 ) -> tuple[list[float], float, float]:

@@ -186,7 +186,7 @@ def _launch(strategy: str, m: Dim, n: Dim) -> tuple[Kernel, Dim]:
 
 
 def _blocks(n: int) -> dict[str, int]:
-    """How the `vector` kernel shares a matrix out, by measurement (bench/kernels.py, one H200).
+    """How the `vector` kernel shares a matrix out, by measurement (bench/sweep.py, one H200).
 
     Many columns fill a GPU by themselves; few want more invocations along K.
     """
