@@ -70,7 +70,7 @@ def _gemm(least: float, *, units: bool) -> Callable[[Records], Found]:
 
 def _decode(shape: str, wanted: dict[int, float]) -> Callable[[Records], Found]:
     def find(records: Records) -> Found:
-        rows = [records.model(shape, prompt, gpu=True) for prompt in wanted]
+        rows = [records.best(shape, prompt, "decode_tok_s", gpu=True) for prompt in wanted]
         if not all(rows):
             return None
         rates = [row["decode_tok_s"] for row in rows if row]
@@ -99,7 +99,7 @@ def _dispatches(records: Records) -> Found:
 
 
 def _host(records: Records) -> Found:
-    row = records.model("llama-3.2-1b", 128, gpu=True)
+    row = records.best("llama-3.2-1b", 128, "decode_tok_s", gpu=True)
     if not row or not row.get("decode_gpu_us"):
         return None
     share = row["host_us"] / row["decode_gpu_us"]

@@ -21,6 +21,11 @@ class Record:
     rows: list[dict[str, Any]]
 
     @property
+    def about(self) -> dict[str, Any]:
+        found = self.head.get("about")
+        return found if isinstance(found, dict) else {}
+
+    @property
     def peers(self) -> bool:
         return self.file.startswith("peers-")
 
@@ -30,8 +35,8 @@ class Record:
 
     @property
     def gpu(self) -> bool:
-        about = self.head.get("about", {})
-        return not about.get("software", "swiftshader" in json.dumps(self.head).lower())
+        told = f"{self.file} {json.dumps(self.head)}".lower()
+        return not self.about.get("software", "swiftshader" in told)
 
     @property
     def browser(self) -> bool:
@@ -39,13 +44,12 @@ class Record:
 
     @property
     def matrices(self) -> bool:
-        return bool(self.head.get("about", {}).get("matrices"))
+        return bool(self.about.get("matrices"))
 
     @property
     def place(self) -> str:
         """Machine, browser and day, as a sentence may have them."""
-        about = self.head.get("about", {})
-        machine = self.head.get("machine") or about.get("device", "?")
+        machine = self.head.get("machine") or self.about.get("device", "?")
         parts = [machine, self.head.get("browser") or "native", self.date[:10]]
         return ", ".join(map(str, parts))
 
@@ -72,17 +76,24 @@ class Records:
         return next(iter(self.rows(section, gpu=gpu, **fields)), None)
 
     def model(
-        self, shape: str, prompt: int | None, *, gpu: bool, matrices: bool | None = None
+        self, shape: str, prompt: int | None, *, gpu: bool, matrices: bool
     ) -> dict[str, Any] | None:
-        """A whole model's row; the browser with or without subgroup matrices, or whichever."""
+        """A whole model's row, of a browser with or without subgroup matrices."""
         for record in self.own(gpu=gpu):
-            if matrices not in (None, record.matrices):
+            if record.matrices != matrices:
                 continue
             for row in record.rows:
                 fits = row.get("section") == "model" and row["shape"] == shape
                 if fits and prompt in (None, row["prompt"]):
                     return row
         return None
+
+    def best(
+        self, shape: str, prompt: int | None, field: str, *, gpu: bool
+    ) -> dict[str, Any] | None:
+        """The better of a browser with subgroup matrices and one without."""
+        both = (self.model(shape, prompt, gpu=gpu, matrices=m) for m in (False, True))
+        return max(filter(None, both), key=lambda row: float(row[field]), default=None)
 
     def engines(self, shape: str, prompt: int | None, field: str, *, gpu: bool) -> dict[str, float]:
         """Each engine's best setting, this package first; its own rows beside them go before."""
@@ -96,7 +107,7 @@ class Records:
                     best[name] = max(best.get(name, 0.0), row[field])
             if best:
                 break
-        if "tensortab" not in best and (own := self.model(shape, prompt, gpu=gpu)):
+        if "tensortab" not in best and (own := self.best(shape, prompt, field, gpu=gpu)):
             best["tensortab"] = own[field]
         return dict(sorted(best.items(), key=lambda kv: (kv[0] != "tensortab", -kv[1])))
 

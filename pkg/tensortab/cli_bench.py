@@ -18,7 +18,7 @@ from tensortab.bench.record import Record
 from tensortab.browser_run import Page
 from tensortab.cli_models import told
 from tensortab.driving import drive
-from tensortab.errors import TensortabError
+from tensortab.errors import SetupError, TensortabError
 
 _CALL = "from tensortab.bench.sections import main"
 _PARTS = SECTIONS[1:]  # the floor is always measured
@@ -72,6 +72,8 @@ class Runner:
             else:
                 page = await self._live()
                 await page.call(_CALL, job.encode(), on_output=told(self._record.tell))
+        except SetupError:  # nothing can run here
+            raise
         except (TensortabError, RuntimeError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             self._record.tell("error", {"section": job.section, "error": lines[-1]})

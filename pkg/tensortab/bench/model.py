@@ -30,6 +30,7 @@ from .steps import decode_us, prefill_us, prefill_wall_us, steady_us
 
 _SAMPLED = {"temperature": 0.8, "top_k": 40}
 _SLACK = 128  # positions beyond the new tokens: bursts are submitted whole
+_BURSTS = (4, 8, 16, 32)  # steps a submission that might have been chosen
 _WIDE = (512, 2048)  # rows a run that prompts are also cut into, for what cutting them costs
 _LONGEST_CUT = 2048  # tokens of such a prompt
 _ENOUGH = 2  # repetitions, where they have taken
@@ -150,6 +151,10 @@ async def _prompt(
         "bytes_a_token": least.nbytes,
         "flops_a_token": least.flops,
     }
+    if not clock.device.info.software:
+        found["steady_us_by_burst"] = {
+            n: rounded(await steady_us(model.decode, prompt, n, _SLACK // n)) for n in _BURSTS
+        }
     if us := steps["decode_gpu_us"]:
         found["host_us"] = rounded(decode.us - us)
         found["of_copy"] = job.floor.of_copy(least.nbytes, us)

@@ -21,6 +21,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from rich.markup import escape
+
 from tensortab import __version__, system
 from tensortab.words import count
 
@@ -53,7 +55,7 @@ class Record:
 
     def tell(self, kind: str, value: Any) -> None:
         if kind == "note":
-            system.say(value)
+            system.say(escape(value))
             return
         if kind in ("about", "floor"):
             self.found[kind] = value
@@ -61,7 +63,7 @@ class Record:
             self.found["rows"].append(value)
         else:
             self.found["errors"].append(value)
-            system.say(f"failed: {value}")
+            system.say(escape(f"failed: {value}"))
         self.write()
 
     def write(self) -> None:

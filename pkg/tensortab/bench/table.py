@@ -67,7 +67,7 @@ def show(record: Mapping[str, Any]) -> None:
             title = f"{row['shape']}: {row['what']} of {row['rows']} rows, context {row['context']}"
             console.print(_table(title, _PROFILE, row["kernels"]))
     for error in record["errors"]:
-        console.print(f"[red]failed:[/red] {error}", highlight=False)
+        console.print(f"failed: {error}", style="red", markup=False, highlight=False)
 
 
 def _table(
