@@ -116,7 +116,11 @@ def bench(
     chrome: str | None,
     flags: str,
 ) -> None:
-    """Measure kernels, attention or whole models (all of them unless said)."""
+    """Measure kernels, attention or whole models (all of them unless said).
+
+    First comes what the GPU does at most: the rest is told as a fraction of it. The adapter is
+    TENSORTAB_ADAPTER's, as everywhere; on a software adapter everything is small and short.
+    """
     parts = _PARTS if not what or "all" in what else tuple(dict.fromkeys(what))
     record = Record(" ".join(["tensortab", *sys.argv[1:]]), out)
     wanted = Wanted(parts, chosen, prompts, new, profile)
