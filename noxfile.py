@@ -4,6 +4,7 @@
     python3 noxfile.py -s demo         set up what is missing and serve the demo page
     python3 noxfile.py -s catalogue    make and run all of ExecuTorch's operator tests
     python3 noxfile.py -s lite         run the notebooks in JupyterLite; -- serve: serve them
+    python3 noxfile.py -s bench        measure this machine in Chromium, and write the tables anew
     python3 noxfile.py -s tests -- -k permute
 
 Without nox this file makes an environment with it under .nox/ and starts itself there; who has nox
@@ -11,6 +12,7 @@ runs `nox` as usual. Root on Debian or Ubuntu gets missing system packages throu
 told what to install.
 """
 
+import datetime as dt
 import os
 import shutil
 import subprocess
@@ -168,6 +170,16 @@ def lite(session: nox.Session) -> None:
         session.run(*build, *session.posargs)
     else:
         session.run("python", "-m", "pytest", "-m", "lite", "tests/lite")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Speed, in Chromium: a file in bench/results/, then the tables and the chart."""
+    session.install("-e", ".")
+    session.run("tensortab", "setup")
+    out = ROOT / "bench" / "results" / f"bench-{dt.datetime.now(tz=dt.UTC):%Y-%m-%d-%H%M}.json"
+    session.run("tensortab", "bench", *(session.posargs or ["all"]), "--out", str(out))
+    session.run("python", "bench/report.py")
 
 
 @nox.session

@@ -1,7 +1,7 @@
 """Checkpoints of real models' shapes for benchmarks, with made-up contents, as folders.
 
-bfloat16, one random block over and over; norms are ones; a byte-level BPE tokenizer of the model's
-size whose merges are random; the fields of config.json are the models' own.
+SHAPES says which, as the package's bench has them; bfloat16, one random block over and over; norms
+are ones; a byte-level BPE tokenizer of the model's size whose merges are random.
 """
 
 import json
@@ -12,71 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from tensortab.bench.shapes import SHAPES as SHAPES  # noqa: PLC0414  # for those that import this
+
 BLOCK = 16 << 20  # bytes of random weights
 SHARD = 5_000_000_000  # bytes, as transformers cuts them
-ROPE = {
-    "rope_type": "llama3",
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 8192,
-}
-LLAMA = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "attention_bias": False,
-    "hidden_act": "silu",
-    "max_position_embeddings": 131072,
-    "mlp_bias": False,
-    "rms_norm_eps": 1e-05,
-    "rope_theta": 500000.0,
-    "torch_dtype": "bfloat16",
-    "vocab_size": 128256,
-}
-SHAPES: dict[str, dict[str, Any]] = {
-    "llama-3.2-1b": LLAMA
-    | {
-        "head_dim": 64,
-        "hidden_size": 2048,
-        "intermediate_size": 8192,
-        "num_attention_heads": 32,
-        "num_hidden_layers": 16,
-        "num_key_value_heads": 8,
-        "rope_scaling": {**ROPE, "factor": 32.0},
-        "tie_word_embeddings": True,
-    },
-    "llama-3.1-8b": LLAMA
-    | {
-        "head_dim": 128,
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_attention_heads": 32,
-        "num_hidden_layers": 32,
-        "num_key_value_heads": 8,
-        "rope_scaling": {**ROPE, "factor": 8.0},
-        "tie_word_embeddings": False,
-    },
-    "qwen3-0.6b": {
-        "architectures": ["Qwen3ForCausalLM"],
-        "model_type": "qwen3",
-        "attention_bias": False,
-        "head_dim": 128,
-        "hidden_act": "silu",
-        "hidden_size": 1024,
-        "intermediate_size": 3072,
-        "max_position_embeddings": 40960,
-        "num_attention_heads": 16,
-        "num_hidden_layers": 28,
-        "num_key_value_heads": 8,
-        "rms_norm_eps": 1e-06,
-        "rope_scaling": None,
-        "rope_theta": 1000000,
-        "sliding_window": None,
-        "tie_word_embeddings": True,
-        "torch_dtype": "bfloat16",
-        "use_sliding_window": False,
-        "vocab_size": 151936,
-    },
-}
 
 
 def tensors(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -1,4 +1,4 @@
-"""The command line: `tensortab run | serve | site | embed | generate | quantize | …`."""
+"""The command line: `tensortab run | serve | site | embed | generate | quantize | bench | …`."""
 
 import asyncio
 import shlex
@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from tensortab import chrome as chromium
-from tensortab import cli_models, native_run, pte, server, system, vendor
+from tensortab import cli_bench, cli_models, native_run, pte, server, system, vendor
 from tensortab import doctor as checks
 from tensortab import firefox as gecko
 from tensortab.browser_run import Page
@@ -26,7 +26,12 @@ def main() -> None:
     """Neural networks in a browser tab, from Python."""
 
 
-for command in (cli_models.embed, cli_models.generate, cli_models.quantize):
+for command in (
+    cli_bench.bench,
+    cli_models.embed,
+    cli_models.generate,
+    cli_models.quantize,
+):
     main.add_command(command)
 
 

@@ -25,7 +25,7 @@ async def main(_):
 
 
 # Need a GPU and a browser with subgroup matrices: `nox -s gpu` compiles and runs them.
-ELSEWHERE = {"linear_qgsw_matrix", "sdpa_matrix"}
+ELSEWHERE = {"bench_matrix", "linear_qgsw_matrix", "sdpa_matrix"}
 
 
 def in_naga(native: harness.Native) -> list[str]:

@@ -15,7 +15,7 @@ _MANY_COLUMNS = 8192
 
 
 def _blocks(n: int, k: int) -> dict[str, int]:
-    """How the `vector` kernel shares a matrix out, by measurement (bench/kernels.py, one H200).
+    """How the `vector` kernel shares a matrix out, by measurement (bench/sweep.py, one H200).
 
     Many columns fill a GPU by themselves; few want more invocations along K.
     """

@@ -92,12 +92,12 @@ class Generator:
         device: Device,
         config: decoder.Config,
         tokenizer: Tokenizer,
-        checkpoint: Checkpoint,
+        checkpoint: Checkpoint | None,
         recipe: Recipe,
         generation: Mapping[str, Any],
         progress: Progress | None = None,
     ) -> Generator:
-        """Compile both graphs and fill the weights from `checkpoint`.
+        """Compile both graphs and fill the weights from `checkpoint`, where there is one.
 
         A file that does not fit the config, or a device that cannot hold the model, is refused
         before memory is spent; a load that fails leaves nothing on the device.
