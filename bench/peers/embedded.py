@@ -10,9 +10,8 @@ from tensortab import assets
 
 from .weights import Contents, Stored
 
-EMBEDDED = "python-16m"
-FOLDER = assets.WEB / "models" / EMBEDDED
-CONFIG = FOLDER / "config.json"
+NAME = assets.EMBEDDED.name
+CONFIG = assets.EMBEDDED / "config.json"
 
 TYPES = {"F32": "<f4", "F16": "<f2", "U8": "u1"}
 CALLED = {
@@ -30,7 +29,7 @@ CALLED = {
 
 def own_weights() -> Contents:
     """What the file of weights holds of a tensor."""
-    data = (FOLDER / "model.safetensors").read_bytes()
+    data = (assets.EMBEDDED / "model.safetensors").read_bytes()
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
 

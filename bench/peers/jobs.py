@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from .engines import BENEATH, ENGINES, ORT, TRANSFORMERS, WLLAMA
 from .models import GRAPHS, folder_url
@@ -10,16 +10,23 @@ from .weights import Shape
 
 PRODUCTS = ((2048, 2048), (2048, 8192), (8192, 2048))  # K, N
 ROWS = (1, 128)  # M
+SLACK = 64  # tokens that llama.cpp's context holds beyond those asked for
 UBATCH = 512  # rows of a prompt that llama.cpp computes at a time
+
+
+Needs = Literal["", "f16", "gpu", "software"]  # of the adapter
+Work = dict[str, Any]
+TRANSFORMERS_DTYPES: dict[str, Needs] = {"q4": "", "q4f16": "f16"}
+WLLAMA_PLACES: dict[str, Needs] = {"WebGPU": "f16", "CPU": "software"}
 
 
 @dataclass(frozen=True)
 class Job:
     """One browser's work."""
 
-    labels: dict[str, Any]  # engine, version, setting and sizes
-    work: dict[str, Any]  # what the page is given
-    needs_f16: bool = False
+    labels: Work  # engine, version, setting and sizes
+    work: Work  # what the page is given
+    needs: Needs = ""
 
 
 @dataclass(frozen=True)
@@ -46,41 +53,43 @@ SETTINGS = (
 
 def decoding(name: str, shape: Shape, prompt: int, new: int, reps: int) -> Iterator[Job]:
     """Every engine's ways to continue a prompt, the peers' best known ones included."""
-    sizes = {"prompt": prompt, "new": new, "reps": reps, "vocab": shape.vocab}
+    sizes: Work = {"prompt": prompt, "new": new, "reps": reps, "vocab": shape.vocab}
     sizes["capacity"] = prompt + new
     for setting in SETTINGS:
         yield _ort(name, shape, setting, sizes)
-    for dtype in ("q4", "q4f16"):
-        work = {"kind": "generate", "beneath": BENEATH.folder, "dtype": dtype, "shape": name}
-        yield _job(TRANSFORMERS, dtype, name, work | sizes, needs_f16=dtype == "q4f16")
-    for gpu in (True, False):
-        work = {"kind": "complete", "gpu": gpu, "batch": UBATCH}
-        work["model"] = f"{folder_url(name)}/model.gguf"
-        yield _job(WLLAMA, "WebGPU" if gpu else "CPU", name, work | sizes, needs_f16=gpu)
+    for dtype, needs in TRANSFORMERS_DTYPES.items():
+        work: Work = {"kind": "generate", "beneath": BENEATH.folder, "dtype": dtype, "shape": name}
+        yield _job(TRANSFORMERS, dtype, name, work | sizes, needs)
+    for place, needs in WLLAMA_PLACES.items():
+        work = {"kind": "complete", "gpu": place == "WebGPU", "batch": UBATCH}
+        work |= {"model": f"{folder_url(name)}/model.gguf", "capacity": prompt + new + SLACK}
+        yield _job(WLLAMA, place, name, sizes | work, needs)
 
 
-def _ort(name: str, shape: Shape, setting: Setting, sizes: dict[str, int]) -> Job:
+def _ort(name: str, shape: Shape, setting: Setting, sizes: Work) -> Job:
     graph, files = GRAPHS[setting.graph], f"{folder_url(name)}/onnx"
-    work = {
+    work: Work = {
         "kind": "decoder",
         "build": setting.build,
         "logits": setting.logits,
         "model": f"{files}/{setting.graph}",
-        "data": f"{files}/{graph.data}",
+        "data": f"{files}/{graph.file}",
         "dtype": graph.dtype,
         "capture": graph.capture,
         "layers": shape.layers,
         "kv_heads": shape.kv_heads,
         "head_dim": shape.head_dim,
     }
-    return _job(ORT, setting.name, name, work | sizes, needs_f16=graph.dtype == "float16")
+    return _job(
+        ORT, setting.name, name, work | sizes, needs="f16" if graph.dtype == "float16" else ""
+    )
 
 
-def _job(engine: str, setting: str, name: str, work: dict[str, Any], *, needs_f16: bool) -> Job:
+def _job(engine: str, setting: str, name: str, work: Work, needs: Needs) -> Job:
     part = ENGINES[engine]
     labels = {"engine": engine, "version": part.version, "setting": setting, "shape": name}
     labels |= {"prompt": work["prompt"], "new": work["new"]}
-    return Job(labels, {"folder": part.folder, **work}, needs_f16)
+    return Job(labels, {"folder": part.folder, **work}, needs)
 
 
 def products(sizes: Sequence[tuple[int, int]] = PRODUCTS) -> Iterator[Job]:
@@ -88,9 +97,9 @@ def products(sizes: Sequence[tuple[int, int]] = PRODUCTS) -> Iterator[Job]:
     part = ENGINES[ORT]
     for k, n in sizes:
         for m in ROWS:
-            labels = {"engine": ORT, "version": part.version, "setting": "MatMulNBits"}
+            labels: Work = {"engine": ORT, "version": part.version, "setting": "MatMulNBits"}
             labels |= {"K": k, "N": n, "M": m}
             files = f"{folder_url('products')}/{k}x{n}"
-            work = {"kind": "product", "folder": part.folder, "build": "webgpu", "reps": 20}
+            work: Work = {"kind": "product", "folder": part.folder, "build": "webgpu", "reps": 20}
             work |= {"model": f"{files}.onnx", "data": f"{files}.onnx_data"}
-            yield Job(labels, work | {"K": k, "N": n, "M": m})
+            yield Job(labels, work | {"K": k, "N": n, "M": m}, "gpu")

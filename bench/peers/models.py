@@ -10,7 +10,8 @@ python-16m has the embedded model's own weights in its ONNX files; all others' a
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +19,17 @@ from shapes import SHAPES as REAL
 
 from tensortab import vendor
 
-from . import gguf_file
-from .embedded import CONFIG, EMBEDDED, own_weights
-from .onnx_decoder import PRODUCT, decoder, product
+from . import embedded, gguf_file
+from .onnx_decoder import PRODUCT, Variant, decoder, product
 from .weights import Shape, layout, linear, placed, randoms, with_rope, write
 
-CONTEXT = 8192
+CONTEXT = 16384  # positions that rope's tables have
 
 
 def configs() -> dict[str, dict[str, Any]]:
     """config.json of each shape the peers can be given: Llamas."""
     llamas = {name: c for name, c in REAL.items() if c["model_type"] == "llama"}
-    return llamas | {EMBEDDED: json.loads(CONFIG.read_text())}
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A graph: its weights' file and how it computes."""
-
-    data: str
-    dtype: str = "float32"
-    accuracy: int = 0
-    capture: bool = False
+    return llamas | {embedded.NAME: json.loads(embedded.CONFIG.read_text())}
 
 
 Q4, Q4F16 = "model_q4.onnx_data", "model_q4f16.onnx_data"
@@ -62,34 +52,38 @@ def folder(name: str) -> Path:
 
 
 def make(name: str) -> None:
-    """All files of a shape that are missing; config.json comes last."""
+    """A shape's files: the small ones anew, those of weights where they are missing."""
     home, config = folder(name), configs()[name]
-    if (home / "config.json").exists():
-        return
     (home / "onnx").mkdir(parents=True, exist_ok=True)
     shape = Shape.of(config)
-    weights = own_weights() if name == EMBEDDED else randoms(shape.linears())
+    weights = embedded.own_weights() if name == embedded.NAME else randoms(shape.linears())
     for dtype, data in (("float32", Q4), ("float16", Q4F16)):
         stored = layout(shape, dtype, CONTEXT)
-        write(home / "onnx" / data, stored.values(), with_rope(shape, weights))
+        contents = with_rope(shape, weights)
+        ensure(home / "onnx" / data, partial(write, stored=stored.values(), contents=contents))
         for file, graph in GRAPHS.items():
-            if graph.data == data:
-                how = {"accuracy": graph.accuracy, "capture": graph.capture}
-                model = decoder(shape, stored, dtype=dtype, file=data, **how)
-                (home / "onnx" / file).write_bytes(model)
-    gguf_file.write(home / "model.gguf", shape, CONTEXT)
+            if graph.file == data:
+                (home / "onnx" / file).write_bytes(decoder(shape, stored, graph))
+    ensure(home / "model.gguf", partial(gguf_file.write, shape=shape, context=CONTEXT))
     (home / "generation_config.json").write_text('{"do_sample": false}')
     own_fields = {"transformers.js_config": {"use_external_data_format": True}}
     (home / "config.json").write_text(json.dumps(config | own_fields))
 
 
 def make_product(k: int, n: int) -> None:
-    """One MatMulNBits' files, if they are missing."""
+    """One MatMulNBits' files."""
     home = folder("products")
-    graph, data = home / f"{k}x{n}.onnx", home / f"{k}x{n}.onnx_data"
-    if graph.exists():
-        return
     home.mkdir(parents=True, exist_ok=True)
+    data = home / f"{k}x{n}.onnx_data"
     stored = placed(linear(PRODUCT, n, k))
-    write(data, stored.values(), randoms([(PRODUCT, n, k)]))
-    graph.write_bytes(product(stored, data.name))
+    contents = randoms([(PRODUCT, n, k)])
+    ensure(data, partial(write, stored=stored.values(), contents=contents))
+    (home / f"{k}x{n}.onnx").write_bytes(product(stored, data.name))
+
+
+def ensure(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file unless it is there; it appears whole."""
+    if not path.exists():
+        part = path.with_name(f"{path.name}.part")
+        write(part)
+        part.replace(path)

@@ -26,7 +26,6 @@ Dims = Sequence[int | str]
 class Graph:
     """Nodes and initializers in the making; a node is named as its first output is."""
 
-    dtype: str
     stored: Mapping[str, Stored]
     file: str  # that holds the weights
     nodes: list[bytes] = field(default_factory=list)
@@ -108,23 +107,26 @@ def value(name: str, dtype: str, dims: Dims) -> bytes:
     return message((1, name), (2, message((1, tensor))))
 
 
-def decoder(
-    shape: Shape,
-    stored: Mapping[str, Stored],
-    *,
-    dtype: str,
-    file: str,
-    accuracy: int = 0,
-    capture: bool = False,
-) -> bytes:
-    """The model's file.
+@dataclass(frozen=True)
+class Variant:
+    """How a graph computes.
 
     `accuracy` is MatMulNBits' accuracy_level: 0 leaves activations as they are, 4 rounds them to
     8 bits. `capture` counts tokens on the GPU, from the mask's values, so that a captured step can
     be replayed with the mask in a buffer.
     """
-    g = Graph(dtype, stored, file)
-    lengths = _lengths(g, capture=capture)
+
+    file: str  # of weights
+    dtype: str = "float32"
+    accuracy: int = 0
+    capture: bool = False
+
+
+def decoder(shape: Shape, stored: Mapping[str, Stored], how: Variant) -> bytes:
+    """The model's file."""
+    g = Graph(stored, how.file)
+    accuracy = how.accuracy
+    lengths = _lengths(g, capture=how.capture)
     x = _embedding(g, shape)
     norm = g.weight("layers.0.norm1")
     y = g.add("SimplifiedLayerNormalization", (x, norm), "norm1.0", epsilon=shape.eps, axis=-1)
@@ -142,7 +144,7 @@ def decoder(
         y, x = _norm(g, shape, x, y, "norm" if last else f"layers.{i + 1}.norm1", last=last)
     y = g.add("Gather", (y, g.constant("last", np.array([-1]))), "last_row", axis=1)
     g.linear(y, "head", "logits", accuracy)
-    return g.encode(*_signature(shape, dtype))
+    return g.encode(*_signature(shape, how.dtype))
 
 
 def _lengths(g: Graph, *, capture: bool) -> tuple[str, str]:
@@ -216,7 +218,7 @@ PRODUCT = "linear"
 
 def product(stored: Mapping[str, Stored], file: str) -> bytes:
     """One MatMulNBits alone, y = x · PRODUCT, in float32."""
-    g = Graph("float32", stored, file)
+    g = Graph(stored, file)
     g.linear("x", PRODUCT, "y", accuracy=0)
     n, blocks, _ = stored[f"{PRODUCT}.codes"].dims
     return g.encode(

@@ -21,17 +21,16 @@ import click
 from aiohttp import web
 from playwright.async_api import Error
 
-HERE = Path(__file__).parent
-sys.path[0] = str(HERE.parent)  # bench/, where `peers` and `shapes` are
+sys.path.append(str(Path(__file__).parents[1]))  # bench/, where `peers` and `shapes` are
 
-from peers import engines, models  # noqa: E402
-from peers.embedded import EMBEDDED  # noqa: E402
-from peers.jobs import PRODUCTS, Job, decoding, products  # noqa: E402
-from peers.weights import Shape  # noqa: E402
+from peers import embedded, engines, models
+from peers.jobs import PRODUCTS, Job, decoding, products
+from peers.weights import Shape
 
-from tensortab import __version__, chrome, server, vendor  # noqa: E402
-from tensortab.errors import SetupError  # noqa: E402
+from tensortab import __version__, chrome, server, vendor
+from tensortab.errors import SetupError
 
+PAGE = Path(__file__).parent / "page"
 OURS = "tensortab"
 RATES = ("prefill_tok_s", "decode_tok_s")
 ISOLATED = {  # threads in wasm want it
@@ -50,7 +49,7 @@ def application() -> web.Application:
 
     app = web.Application()
     app.on_response_prepare.append(isolate)
-    app.router.add_static("/page", HERE / "page")
+    app.router.add_static("/page", PAGE)
     for folder in ("vendor", "peers"):
         app.router.add_static(f"/{folder}", vendor.cache() / folder)
     return app
@@ -132,7 +131,7 @@ def ours(name: str, prompts: Sequence[int], new: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "ours.json")
         lengths = [option for prompt in prompts for option in ("--prompt", str(prompt))]
-        shape = {EMBEDDED: "tiny"}.get(name, name)
+        shape = {embedded.NAME: "tiny"}.get(name, name)
         own = ["bench", "model", "--shape", shape, *lengths, "--new", str(new), "--out", str(out)]
         command = [sys.executable, "-c", "from tensortab.cli import main; main()", *own]
         done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
@@ -152,17 +151,22 @@ def add_ours(record: Record, name: str, prompts: Sequence[int], new: int) -> Non
     record.found |= {key: found[key] for key in ("machine", "floor") if key in found}
     for row in found["rows"]:
         if row.get("section") == "model":
-            record.add(row | labels)
-    for error in found["errors"]:
-        record.add(labels | error)
+            record.add(labels | row | labels)
+    for failed in found["errors"]:
+        record.add(labels | failed)
 
 
 def wanted(name: str, prompts: Sequence[int], new: int, reps: int) -> Iterator[Job]:
     shape = Shape.of(models.configs()[name])
     for prompt in prompts:
         yield from decoding(name, shape, prompt, new, reps)
-    if chrome.adapter() != "swiftshader":  # minutes, and of no interest
-        yield from products()
+    yield from products()
+
+
+def suits(job: Job, *, f16: bool) -> bool:
+    """Whether this adapter can do it, and is the kind it is meant for."""
+    software = chrome.adapter() == "swiftshader"
+    return {"": True, "f16": f16, "gpu": not software, "software": software}[job.needs]
 
 
 async def measure(jobs: Sequence[Job], record: Record, seconds: float) -> None:
@@ -171,7 +175,7 @@ async def measure(jobs: Sequence[Job], record: Record, seconds: float) -> None:
         about = await in_browser(url, {"kind": "about"}, seconds)
         record.found |= about
         for job in jobs:
-            if job.needs_f16 and not about["f16"]:
+            if not suits(job, f16=about["f16"]):
                 continue
             try:
                 row = figures(await in_browser(url, job.work, seconds))
@@ -183,8 +187,11 @@ async def measure(jobs: Sequence[Job], record: Record, seconds: float) -> None:
 @click.command()
 @click.option("--prepare", is_flag=True, help="Fetch the engines into the cache, and end.")
 @click.option("--shape", type=click.Choice([*models.configs()]), default="llama-3.2-1b")
-@click.option("--prompt", "prompts", multiple=True, type=int, default=(128, 2048))
-@click.option("--new", default=128, show_default=True, help="Tokens after the prompt.")
+@click.option("--prompt", "prompts", multiple=True, type=click.IntRange(2), default=(128, 2048),
+              help="Its length; repeatable.")  # fmt: skip
+@click.option(
+    "--new", type=click.IntRange(2), default=128, show_default=True, help="Tokens after the prompt."
+)
 @click.option("--reps", default=3, show_default=True)
 @click.option("--only", multiple=True, help="Part of an engine's or a setting's name; repeatable.")
 @click.option("--seconds", default=300.0, show_default=True, help="A job may take.")
@@ -215,7 +222,8 @@ def main(
     asyncio.run(measure(picked, record, seconds))
     if chosen(OURS):
         add_ours(record, shape, prompts, new)
-    click.echo(json.dumps(record.found, indent=1))
+    if not out:
+        click.echo(json.dumps(record.found, indent=1))
 
 
 if __name__ == "__main__":
