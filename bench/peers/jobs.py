@@ -13,7 +13,6 @@ ROWS = (1, 128)  # M
 SLACK = 64  # tokens that llama.cpp's context holds beyond those asked for
 UBATCH = 512  # rows of a prompt that llama.cpp computes at a time
 
-
 Needs = Literal["", "f16", "gpu", "software"]  # of the adapter
 Work = dict[str, Any]
 TRANSFORMERS_DTYPES: dict[str, Needs] = {"q4": "", "q4f16": "f16"}
@@ -39,15 +38,21 @@ class Setting:
     build: str = "webgpu"
 
 
+BACK, STAY = "logits read back", "logits on the GPU"
 SETTINGS = (
-    Setting("logits read back", "model_q4.onnx", logits="cpu"),
-    Setting("logits on the GPU", "model_q4.onnx"),
-    Setting("graph capture, logits read back", "model_q4_captured.onnx", logits="cpu"),
-    Setting("graph capture, logits on the GPU", "model_q4_captured.onnx"),
-    Setting("graph capture, logits on the GPU, JSPI", "model_q4_captured.onnx", build="jspi"),
-    Setting("activations in 8 bits, logits read back", "model_q4_rounded.onnx", logits="cpu"),
-    Setting("float16, logits read back", "model_q4f16.onnx", logits="cpu"),
-    Setting("float16, graph capture, logits on the GPU", "model_q4f16_captured.onnx"),
+    Setting(BACK, "model_q4.onnx", logits="cpu"),
+    Setting(STAY, "model_q4.onnx"),
+    Setting(f"graph capture, {BACK}", "model_q4_captured.onnx", logits="cpu"),
+    Setting(f"graph capture, {STAY}", "model_q4_captured.onnx"),
+    Setting(f"graph capture, {STAY}, JSPI", "model_q4_captured.onnx", build="jspi"),
+    Setting(f"8-bit activations, {BACK}", "model_q4_rounded.onnx", logits="cpu"),
+    Setting(
+        f"8-bit activations, graph capture, {STAY}, JSPI",
+        "model_q4_rounded_captured.onnx",
+        build="jspi",
+    ),
+    Setting(f"float16, {BACK}", "model_q4f16.onnx", logits="cpu"),
+    Setting(f"float16, graph capture, {STAY}, JSPI", "model_q4f16_captured.onnx", build="jspi"),
 )
 
 
@@ -80,9 +85,8 @@ def _ort(name: str, shape: Shape, setting: Setting, sizes: Work) -> Job:
         "kv_heads": shape.kv_heads,
         "head_dim": shape.head_dim,
     }
-    return _job(
-        ORT, setting.name, name, work | sizes, needs="f16" if graph.dtype == "float16" else ""
-    )
+    needs: Needs = "f16" if graph.dtype == "float16" else ""
+    return _job(ORT, setting.name, name, work | sizes, needs)
 
 
 def _job(engine: str, setting: str, name: str, work: Work, needs: Needs) -> Job:

@@ -37,6 +37,7 @@ GRAPHS = {
     "model_q4.onnx": Variant(Q4),
     "model_q4_captured.onnx": Variant(Q4, capture=True),
     "model_q4_rounded.onnx": Variant(Q4, accuracy=4),
+    "model_q4_rounded_captured.onnx": Variant(Q4, accuracy=4, capture=True),
     "model_q4f16.onnx": Variant(Q4F16, "float16"),
     "model_q4f16_captured.onnx": Variant(Q4F16, "float16", capture=True),
 }
