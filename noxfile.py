@@ -72,6 +72,7 @@ TEST_TOOLS = (
     "pytest-xdist==3.8.0",
     "torch==2.13.0",
     "hypothesis==6.170.15",
+    "onnxruntime==1.32.0",
     "safetensors==0.8.0",
     "ipython==9.18.1",
     "transformers==5.23.0",
