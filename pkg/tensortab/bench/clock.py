@@ -1,27 +1,30 @@
 """How long a session takes by the GPU's clock, once that runs at its full rate.
 
-A GPU that idles lowers its clock, and takes a while to raise it: so a session first runs for a
-while, many passes a submission. What is told then is the median of the passes measured, and the
+A GPU that idles lowers its clock, and takes a good part of a second to raise it (an H100: to a
+third, between two measurements): so a session first runs for a while, many passes a submission and
+several submissions under way. What is told then is the median of the passes measured, and the
 least and the most of those medians that submissions had.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 from ..graph import Graph
+from ..op import Array
 from ..plan import Plan
 from ..runtime import Device
 from ..session import Session
 from .job import rounded
 from .probes import fill
 
-_PASSES = 20  # a submission, at most
-_SUBMISSION = 0.05  # s a submission should take, at most
+_PASSES = 200  # a submission, at most
+_SUBMISSION = 0.01  # s a submission should take, at most
+_AHEAD = 2  # submissions under way beside the one that is waited for
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Clock:
     @classmethod
     def of(cls, device: Device) -> Clock:
         """A software adapter has no clock to raise, and no time to lose."""
-        return cls(device, 0.0, 0.0) if device.info.software else cls(device, 0.15, 0.2)
+        return cls(device, 0.0, 0.0) if device.info.software else cls(device, 0.5, 0.25)
 
     @property
     def is_gpus(self) -> bool:
@@ -83,18 +86,29 @@ class Clock:
     async def _repeat(
         self, session: Session, passes: int, seconds: float, inputs: dict[str, Any]
     ) -> list[float]:
-        """Medians of submissions, at least of one."""
+        """Medians of submissions, at least of one; others are under way, so that no clock falls."""
         end = perf_counter() + seconds
         found: list[float] = []
+        pending: list[Awaitable[list[float]]] = []
         while not found or perf_counter() < end:
-            found.append(median(await self._passes(session, passes, inputs)))
-        return found
+            while len(pending) <= (_AHEAD if self.is_gpus else 0):
+                pending.append(self._passes(session, passes, inputs))
+            found.append(median(await pending.pop(0)))
+        return found + [median(await last) for last in pending]
 
-    async def _passes(self, session: Session, passes: int, inputs: dict[str, Any]) -> list[float]:
-        """Seconds of each pass."""
+    def _passes(
+        self, session: Session, passes: int, inputs: dict[str, Any]
+    ) -> Awaitable[list[float]]:
+        """Seconds of each pass; submitted when this returns."""
         if self.is_gpus:
-            _, ns = await session.time_steps(passes, **inputs)
-            return [float(n) / 1e9 for n in ns]
-        start = perf_counter()
-        await session.run_steps(passes, **inputs)
-        return [(perf_counter() - start) / passes] * passes
+            return _by_gpu(session.time_steps(passes, **inputs))
+        return _by_wall(session.run_steps(passes, **inputs), perf_counter(), passes)
+
+
+async def _by_gpu(timed: Awaitable[tuple[Any, Array]]) -> list[float]:
+    return [float(n) / 1e9 for n in (await timed)[1]]
+
+
+async def _by_wall(run: Awaitable[Any], start: float, passes: int) -> list[float]:
+    await run
+    return [(perf_counter() - start) / passes] * passes
