@@ -172,7 +172,7 @@ def launch(
     else:
         quads = 2 if n.head_dim <= 128 else 1
         kernel = _TILE.specialise(D4=n.head_dim // 4, QUADS=quads, SPACE=space // 16, **knobs)
-        tall = 4 * quads * kernel["TALL"]
+        tall = 4 * kernel["QUADS"] * kernel["TALL"]
     tiles = ceildiv(n.rows * n.group, tall)
     return dispatch(kernel, (n.batch * n.kv_heads, tiles, 1), **given)
 
