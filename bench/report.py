@@ -44,6 +44,8 @@ def limits(records: Records) -> str:
         found = goal.find(records)
         if found and found[1] != "yes":
             lines[goal.key] = f"- **{goal.what}**: {said.get(goal.key, '?')}"
+    if not any(goal.find(records) for goal in GOALS):
+        return f"{UNKNOWN}\n"
     return "\n".join(lines.values()) + "\n" if lines else "Every goal measured so far is met.\n"
 
 
