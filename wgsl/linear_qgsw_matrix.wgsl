@@ -82,7 +82,7 @@ fn eight(word: u32, scale: f16) -> vec4<u32> {
 }
 
 // A row of tiles += a · its columns.
-fn add(acc: ptr<function, array<Result, 4>>, a: Left, b0: Right, b1: Right, b2: Right, b3: Right) {
+fn add_row(acc: ptr<function, array<Result, 4>>, a: Left, b0: Right, b1: Right, b2: Right, b3: Right) {
   (*acc)[0] = subgroupMatrixMultiplyAccumulate(a, b0, (*acc)[0]);
   (*acc)[1] = subgroupMatrixMultiplyAccumulate(a, b1, (*acc)[1]);
   if (ACROSS == 4u) {
@@ -107,13 +107,13 @@ fn multiply(acc: ptr<function, Acc>, m: u32, n: u32) {
   }
   let a0 = subgroupMatrixLoad<Left, row_major>(rows, 0u, PITCH);
   let a1 = subgroupMatrixLoad<Left, row_major>(rows, TILE, PITCH);
-  add(&(*acc).r0, a0, b0, b1, b2, b3);
-  add(&(*acc).r1, a1, b0, b1, b2, b3);
+  add_row(&(*acc).r0, a0, b0, b1, b2, b3);
+  add_row(&(*acc).r1, a1, b0, b1, b2, b3);
   if (DOWN == 4u) {
     let a2 = subgroupMatrixLoad<Left, row_major>(rows, TILE * (DOWN - 2u), PITCH);
     let a3 = subgroupMatrixLoad<Left, row_major>(rows, TILE * (DOWN - 1u), PITCH);
-    add(&(*acc).r2, a2, b0, b1, b2, b3);
-    add(&(*acc).r3, a3, b0, b1, b2, b3);
+    add_row(&(*acc).r2, a2, b0, b1, b2, b3);
+    add_row(&(*acc).r3, a3, b0, b1, b2, b3);
   }
 }
 

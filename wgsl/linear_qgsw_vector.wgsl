@@ -5,13 +5,12 @@
 //   GLU   y[N/2] = act(v[n]) · v[n + N/2]
 //   ADD   + add, as long as y
 //
-// An invocation owns two columns of w, side by side, or with GLU one and the one that goes with it, and
-// 16 bytes of each at a time: a slot. ACROSS invocations side by side own 2 · ACROSS columns and the
-// same slots; DEEP of those share the columns' slots out; a workgroup has LANES invocations. Loads
-// of w and of scales are on their way before anything waits, the next slot's while one is multiplied.
-// x, PART slots of it at a time, comes through workgroup memory, where neighbours read neighbours.
-// Everything that addresses depend on is a knob, so that they need no load. Subgroups of any size.
-// Layouts: quant/.
+// DEEP invocations, a gang, share 4 columns of w at a time, side by side, or with GLU two and the two
+// that go with them: a tile, TILES of them one after the other. An invocation has the same HOLD slots of
+// all of them, 16 bytes of a column each, so that its part of x stays in registers: it gets there through
+// workgroup memory, PART slots at a time, as neighbours must read neighbours. Loads of the next tile are
+// on their way while one is multiplied. Everything that addresses depend on is a knob, so that they need
+// no load. Subgroups of any size. Layouts: quant/.
 
 enable subgroups;
 
@@ -27,10 +26,11 @@ const K: u32 = 32u;          // knob: weights of a column
 const GROUP: u32 = 32u;      // knob: weights to a scale, a multiple of 32
 const EPS: f32 = 1e-6;       // knob: of the norm
 const OFFSET: f32 = 0.0;     // knob: of the norm
-const ACROSS: u32 = 4u;      // knob: invocations side by side along N, a power of two
-const DEEP: u32 = 8u;        // knob: invocations along K, a power of two
-const LANES: u32 = 64u;      // knob: invocations per workgroup, a multiple of ACROSS · DEEP
-const PART: u32 = 8u;        // knob: slots of x in workgroup memory, a multiple of DEEP
+const DEEP: u32 = 32u;       // knob: invocations along K, a multiple of 32; a power of two if subgroups are larger
+const HOLD: u32 = 1u;        // knob: slots of an invocation, DEEP apart
+const LANES: u32 = 64u;      // knob: invocations per workgroup, a multiple of DEEP
+const TILES: u32 = 1u;       // knob: tiles of a gang
+const PART: u32 = 8u;        // knob: slots of x in workgroup memory
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> norm: array<vec4<f32>>;  // any buffer without NORM
@@ -42,48 +42,59 @@ const PART: u32 = 8u;        // knob: slots of x in workgroup memory, a multiple
 
 const QUADS = 32u / BITS;    // vec4s of x that a slot is multiplied with
 const SLOTS = K * BITS / 128u;
-const STEPS = PART / DEEP;   // slots of a part an invocation multiplies
 const PITCH = PART + 1u;     // one longer than needed: neighbours write to other banks, too
-const WIDTH = select(2u, 1u, GLU > 0u);  // elements of y an invocation's columns make
-const WIDE = LANES / DEEP;   // pairs of columns a workgroup owns
+const WIDTH = select(4u, 2u, GLU > 0u);  // elements of y a tile makes
 const LENGTH = select(N, N / 2u, GLU > 0u);  // of y
+const GANGS = LANES / DEEP;
 
 var<workgroup> x_tile: array<vec4<f32>, QUADS * PITCH>;  // [vec4 of a slot][slot]
-var<workgroup> partial: array<vec2<f32>, LANES>;         // a subgroup's sums
+var<workgroup> partial: array<vec4<f32>, TILES * LANES>; // [tile][subgroup]
 var<workgroup> squares: array<f32, LANES>;
 
-const TOGETHER = HALF && EVEN && GLU == 0u;  // the scales of an invocation's columns are one word
+// 16 bytes of four columns, and the words that hold their scales.
+struct Slot { a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>, scales: vec4<u32>, }
 
-// 16 bytes of two columns, and the words that hold their scales.
-struct Slot { a: vec4<u32>, b: vec4<u32>, scales: vec2<u32>, }
-
-// The columns of an invocation; past the edge, others again.
-fn columns(pair: u32) -> vec2<u32> {
-  if (GLU > 0u) {
-    let n = min(pair, N / 2u - 1u);
-    return vec2<u32>(n, n + N / 2u);
+// The four columns of a tile; past the edge, others again.
+fn columns(tile: u32) -> vec4<u32> {
+  var n = vec2<u32>(4u * tile, 4u * tile + 2u);
+  if (GLU > 0u) { n = vec2<u32>(2u * tile, 2u * tile + N / 2u); }
+  if (EVEN) {
+    n = min(n, vec2<u32>(N - 2u));
+    return vec4<u32>(n.x, n.x + 1u, n.y, n.y + 1u);
   }
-  return min(vec2<u32>(2u * pair, 2u * pair + 1u), vec2<u32>(N - 1u));
+  return min(vec4<u32>(n.x, n.x + 1u, n.y, n.y + 1u), vec4<u32>(N - 1u));
 }
 
-fn load(n: vec2<u32>, slot: u32) -> Slot {
+fn load_slot(n: vec4<u32>, i: u32) -> Slot {
+  let slot = min(i, SLOTS - 1u);
   let at = n * SLOTS + slot;
   let s = n + slot * (128u / BITS) / GROUP * N;
-  var words = vec2<u32>(0u);
-  if (TOGETHER) {
-    words.x = scales[s.x / 2u];
+  var words = vec4<u32>(0u);
+  if (HALF && EVEN) {
+    words = vec4<u32>(scales[s.x / 2u], scales[s.z / 2u], 0u, 0u);
   } else if (HALF) {
-    words = vec2<u32>(scales[s.x / 2u], scales[s.y / 2u]) >> (s % 2u * 16u);
+    words = vec4<u32>(scales[s.x / 2u], scales[s.y / 2u], scales[s.z / 2u], scales[s.w / 2u])
+      >> (s % 2u * 16u);
   } else {
-    words = vec2<u32>(scales[s.x], scales[s.y]);
+    words = vec4<u32>(scales[s.x], scales[s.y], scales[s.z], scales[s.w]);
   }
-  return Slot(packed[at.x], packed[at.y], words);
+  return Slot(packed[at.x], packed[at.y], packed[at.z], packed[at.w], words);
 }
 
-fn scales_of(words: vec2<u32>) -> vec2<f32> {
-  if (TOGETHER) { return unpack2x16float(words.x); }
-  if (HALF) { return vec2<f32>(unpack2x16float(words.x).x, unpack2x16float(words.y).x); }
-  return bitcast<vec2<f32>>(words);
+fn load_tile(tile: u32, depth: u32) -> array<Slot, HOLD> {
+  let n = columns(tile);
+  var found = array<Slot, HOLD>();
+  for (var h = 0u; h < HOLD; h++) { found[h] = load_slot(n, depth + h * DEEP); }
+  return found;
+}
+
+fn scales_of(words: vec4<u32>) -> vec4<f32> {
+  if (HALF && EVEN) { return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y)); }
+  if (HALF) {
+    return vec4<f32>(unpack2x16float(words.x).x, unpack2x16float(words.y).x,
+      unpack2x16float(words.z).x, unpack2x16float(words.w).x);
+  }
+  return bitcast<vec4<f32>>(words);
 }
 
 // Four weights, each times the power of 2 at which its bits lie. The bits become the last ones of
@@ -127,13 +138,12 @@ fn main(
   @builtin(local_invocation_id) local: vec3<u32>,
 ) {
   let lane = local.x;
-  let depth = lane / ACROSS % DEEP;
-  let first = (workgroup.x + workgroup.y * workgroups.x) * WIDE;
-  let n = columns(first + lane / (ACROSS * DEEP) * ACROSS + lane % ACROSS);
+  let depth = lane % DEEP;
+  let first = (workgroup.x + workgroup.y * workgroups.x) * (GANGS * TILES);
+  let own = first + lane / DEEP * TILES;
+  var next = load_tile(own, depth);
 
-  var next = load(n, min(depth, SLOTS - 1u));
-  var a = vec4<f32>(0.0);
-  var b = vec4<f32>(0.0);
+  var v = array<array<vec4<f32>, QUADS>, HOLD>();
   var square = vec4<f32>(0.0);
   for (var part = 0u; part < SLOTS; part += PART) {
     if (part > 0u) { workgroupBarrier(); }
@@ -141,62 +151,64 @@ fn main(
       let j = lane + i * LANES;
       let at = part * QUADS + j;
       if (j < QUADS * PART && at < K / 4u) {
-        var v = x[at];
+        var w = x[at];
         if (NORM) {
-          square += v * v;
-          v *= OFFSET + norm[at];
+          square += w * w;
+          w *= OFFSET + norm[at];
         }
-        x_tile[j % QUADS * PITCH + j / QUADS] = v;
+        x_tile[j % QUADS * PITCH + j / QUADS] = w;
       }
     }
     workgroupBarrier();
-    for (var i = 0u; i < STEPS; i++) {
-      let held = depth + i * DEEP;  // of the slots in workgroup memory
-      let words = next;
-      if (part + (i + 1u) * DEEP < SLOTS) { next = load(n, min(part + held + DEEP, SLOTS - 1u)); }
-      if (part + held < SLOTS) {
-        var v = array<vec4<f32>, QUADS>();
-        for (var j = 0u; j < QUADS; j++) { v[j] = x_tile[j * PITCH + held]; }
-        let scale = scales_of(words.scales);
-        a += multiply(words.a, v) * scale.x;
-        b += multiply(words.b, v) * scale.y;
+    for (var h = 0u; h < HOLD; h++) {
+      let held = depth + h * DEEP - part;  // beyond any part where the slot comes before this one
+      if (held < PART && held + part < SLOTS) {
+        for (var j = 0u; j < QUADS; j++) { v[h][j] = x_tile[j * PITCH + held]; }
       }
     }
   }
-  let one = powers();
-  var sum = vec2<f32>(dot(a, one), dot(b, one));
-  var sum_of_squares = dot(square, vec4<f32>(1.0));
 
   // Invocations of a subgroup are neighbours in a workgroup of one dimension.
   let size = u32(subgroupAdd(1.0));
-  let whole = clamp(size, ACROSS, ACROSS * DEEP);  // neighbours whose sums of a column become one
-  for (var i = ACROSS; i < whole; i *= 2u) { sum += subgroupShuffleXor(sum, i); }
-  if (lane % whole < ACROSS) { partial[lane / whole * ACROSS + lane % ACROSS] = sum; }
+  let whole = min(size, DEEP);  // neighbours whose sums become one
+  let one = powers();
+  for (var t = 0u; t < TILES; t++) {
+    let words = next;
+    if (t + 1u < TILES) { next = load_tile(own + t + 1u, depth); }
+    var sum = vec4<f32>(0.0);
+    for (var h = 0u; h < HOLD; h++) {
+      sum += scales_of(words[h].scales) * vec4<f32>(
+        dot(multiply(words[h].a, v[h]), one), dot(multiply(words[h].b, v[h]), one),
+        dot(multiply(words[h].c, v[h]), one), dot(multiply(words[h].d, v[h]), one));
+    }
+    for (var i = 1u; i < whole; i *= 2u) { sum += subgroupShuffleXor(sum, i); }
+    if (lane % whole == 0u) { partial[t * LANES + lane / whole] = sum; }
+  }
   if (NORM) {
-    sum_of_squares = subgroupAdd(sum_of_squares);
+    let sum_of_squares = subgroupAdd(dot(square, vec4<f32>(1.0)));
     if (lane % size == 0u) { squares[lane / size] = sum_of_squares; }
   }
   workgroupBarrier();
 
   // An invocation per element of y.
-  for (var i = lane; i < WIDTH * WIDE; i += LANES) {
+  for (var i = lane; i < WIDTH * GANGS * TILES; i += LANES) {
     let at = first * WIDTH + i;
     if (at >= LENGTH) { break; }
-    let pieces = ACROSS * DEEP / whole;
-    let pair = i / WIDTH;
-    var v = vec2<f32>(0.0);
+    let tile = i / WIDTH;
+    let pieces = DEEP / whole;
+    var sum = vec4<f32>(0.0);
     for (var j = 0u; j < pieces; j++) {
-      v += partial[(pair / ACROSS * pieces + j) * ACROSS + pair % ACROSS];
+      sum += partial[tile % TILES * LANES + tile / TILES * pieces + j];
     }
     if (NORM) {
       var total = 0.0;
       for (var j = 0u; j < LANES / size; j++) { total += squares[j]; }
-      v *= inverseSqrt(total / f32(K) + EPS);
+      sum *= inverseSqrt(total / f32(K) + EPS);
     }
-    var result = v[i % WIDTH];
+    var result = sum[i % WIDTH];
     if (BIAS) { result += bias[at]; }
     if (GLU > 0u) {
-      var up = v.y;
+      var up = sum[i % WIDTH + 2u];
       if (BIAS) { up += bias[at + N / 2u]; }
       result = activate(result) * up;
     }

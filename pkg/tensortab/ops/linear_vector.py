@@ -11,24 +11,28 @@ from ..target import Target
 from .glu import ACTIVATIONS
 
 _VECTOR = load("linear_qgsw_vector")
-_MANY_COLUMNS = 8192
+_WORKGROUPS = 1024  # enough to fill a GPU
+_HELD = 16  # vec4s of x in an invocation's registers, unless a workgroup would be too large
 
 
-def _blocks(n: int, k: int) -> dict[str, int]:
-    """How the `vector` kernel shares a matrix out, by measurement (bench/sweep.py, one H200).
-
-    Many columns fill a GPU by themselves; few want more invocations along K.
-    """
-    return {"ACROSS": 4, "DEEP": 16 if n >= _MANY_COLUMNS else 64, "LANES": 256}
+def _blocks(target: Target, bits: int, n: int, k: int) -> dict[str, int]:
+    """How the `vector` kernel shares a matrix out, by measurement (bench/sweep.py, one H100)."""
+    slots, held = k * bits // 128, _HELD * bits // 32
+    most = min(target.limits["maxComputeInvocationsPerWorkgroup"], 256)
+    hold = min(max(held, -(-slots // most)), slots)
+    deep = -(-slots // (32 * hold)) * 32
+    gangs = max(1, 128 // deep)
+    tiles = max(1, min(8, n // (4 * gangs * _WORKGROUPS)))
+    return {"DEEP": deep, "HOLD": -(-slots // deep), "LANES": gangs * deep, "TILES": tiles}
 
 
 def _part(target: Target, bits: int, k: int, blocks: Mapping[str, int]) -> int:
-    """Slots of x that the `vector` kernel holds: all, or equal parts that fit beside its sums."""
-    room = target.limits["maxComputeWorkgroupStorageSize"] - 20 * blocks["LANES"]
-    slots, deep = k * bits // 128, blocks["DEEP"]
-    most = room // (16 * 32 // bits) - 1
-    parts = -(-slots // (most // deep * deep))
-    return -(-slots // (parts * deep)) * deep
+    """Slots of x that the `vector` kernel stages: all, or equal parts that fit beside its sums."""
+    sums = 4 * blocks["LANES"] * (4 * blocks["TILES"] + 1)
+    room = target.limits["maxComputeWorkgroupStorageSize"] - sums
+    slots = k * bits // 128
+    parts = -(-slots // (room // (16 * 32 // bits) - 1))
+    return -(-slots // parts)
 
 
 def vector(
@@ -45,11 +49,11 @@ def vector(
     packed, scales = bound["packed"], bound["scales"]
     n, k = upper(packed.shape[0]), upper(x.shape[-1])
     bits = 8 if packed.dtype == "int8" else 4
-    blocks = _blocks(n, k)
+    blocks = _blocks(target, bits, n, k)
     kernel = _VECTOR.specialise(
         BITS=bits,
         HALF=scales.dtype == "float16",
-        EVEN=n % 2 == 0,
+        EVEN=n % (4 if act else 2) == 0,
         GLU=ACTIVATIONS[act] if act else 0,
         N=n,
         K=k,
@@ -59,5 +63,5 @@ def vector(
         **{name.upper(): value for name, value in norm.items()},
         **blocks,
     )
-    grid = fold(target, ceildiv(n, 2 * kernel["LANES"] // kernel["DEEP"]))
+    grid = fold(target, ceildiv(n, 4 * blocks["TILES"] * blocks["LANES"] // blocks["DEEP"]))
     return dispatch(kernel, grid, **bound, x=x, y=y)
