@@ -128,8 +128,8 @@ fn largest(v: vec4<f32>) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
 
 fn weighed(sum: Eight, shrink: f32, v: Four, w: vec4<f32>) -> Eight {
   return Eight(
-    sum.lo * shrink + v.a.lo * w.x + v.b.lo * w.y + v.c.lo * w.z + v.d.lo * w.w,
-    sum.hi * shrink + v.a.hi * w.x + v.b.hi * w.y + v.c.hi * w.z + v.d.hi * w.w);
+    sum.lo * shrink + mat4x4<f32>(v.a.lo, v.b.lo, v.c.lo, v.d.lo) * w,
+    sum.hi * shrink + mat4x4<f32>(v.a.hi, v.b.hi, v.c.hi, v.d.hi) * w);
 }
 
 fn shrunk(sum: Eight, by: f32) -> Eight { return Eight(sum.lo * by, sum.hi * by); }

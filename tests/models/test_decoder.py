@@ -14,6 +14,7 @@ import tensortab as tt
 from checkpoints import constants, dequantized, random_tensors
 from decoder_torch import logits
 from tensortab.models import decoder
+from tensortab.plan import plan
 from tensortab.quant.recipe import FLOAT, Format, Recipe
 
 CONFIG = decoder.Config(64, 2, 4, 2, 32, 96, 97, 40)
@@ -147,6 +148,24 @@ def test_n_steps_are_n_steps_and_a_seed_is_a_seed_everywhere(
     assert pickle.loads(chrome.call(IN_TAB, payload)) == natively
     reference = asyncio.run(tt.Device.open("reference"))
     assert asyncio.run(work(reference)) == natively
+
+
+def test_what_a_gpu_runs_gives_the_same_tokens(native: harness.Native) -> None:
+    made = graphs(Recipe(Format("q4gsw")), "float16")[:2]
+    planned = plan(made[1], dataclasses.replace(native.info, software=False))
+    layer = [s.kernel.name for s in planned.steps if s.op in {"attend_chunks", "join_chunks"}]
+    assert layer == ["sdpa_decode", "sdpa_combine"] * CONFIG.layers
+
+    async def work() -> list[int]:
+        prompt = await native.device.compile(made[0])
+        decode = await native.device.compile(made[1], share=prompt, planned=planned)
+        decode.state("sampling").write(tt.ops.Sampling(temperature=0).encode())
+        first = (await prompt.run(ids=[PROMPT]))["token"]
+        tokens = (await decode.run_steps(12))["token"]
+        return [int(first[0]), *tokens.reshape(-1).tolist()]
+
+    want = asyncio.run(generate(native.device, made, [12], temperature=0))
+    assert asyncio.run(work()) == want
 
 
 def test_caches_are_exact_where_that_is_cheap() -> None:

@@ -271,7 +271,7 @@ def _target(adapter: Any, features: frozenset[str], limits: dict[str, int]) -> T
     return Target(
         "browser", text("vendor"), architecture, text("description"), bool(fallback), features,
         limits, matrices=_matrices(info, features),
-        subgroup=info.subgroupMinSize if "subgroups" in features else 1,
+        subgroup=int(getattr(info, "subgroupMinSize", 1)) if "subgroups" in features else 1,
     )  # fmt: skip
 
 

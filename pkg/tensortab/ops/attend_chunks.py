@@ -27,7 +27,7 @@ from ..op import Array, Composite, Dispatch, Limit, Op, Spec, Tensor, dispatch
 from ..target import Target
 from .attention import Sizes, check_sizes, scale_of
 from .cached_attention import attend
-from .chunks import KEYS, combine, live_chunks, seen
+from .chunks import CHUNKS, KEYS, combine, live_chunks, seen
 from .layout import float32, require_float32, require_strategy
 from .update_cache import bind_position, position
 from .update_caches import update_caches
@@ -69,7 +69,7 @@ def _shape(
         raise ShapeError(f"{op}: qkv is {qkv.spec}, expected one row, [B, 1, heads, D]")
     if strategy == "together" and (why := _only_apart(qkv.shape[3], turns)):
         raise UnsupportedError(f"{op}: {why}; strategy 'apart' takes it")
-    chunks = upper(live_chunks(seen(upper(n.keys) - 1, 1, window)))
+    chunks = upper(live_chunks(seen(upper(n.keys) - 1, 1, window), CHUNKS))
     return Spec((chunks, n.batch * n.heads * (n.head_dim + 4)))
 
 
@@ -103,7 +103,7 @@ def _reference(
     )
     y = attend.reference(q, keys, values, pos, scale=scale, window=window)
     rows = y.size // y.shape[3]
-    most = upper(live_chunks(seen(k_cache.shape[1] - 1, 1, window)))
+    most = upper(live_chunks(seen(k_cache.shape[1] - 1, 1, window), CHUNKS))
     sums, stats = np.zeros((most, y.size), np.float32), np.zeros((most, rows, 4), np.float32)
     sums[0] = y.ravel()
     stats[:, :, 0] = _LEAST
@@ -187,7 +187,7 @@ def _specialised(target: Target, n: Sizes) -> Kernel:
     """The kernel for heads of this size, with as many invocations as the target has room for."""
     across = 1 << (n.head_dim // 8 - 1).bit_length()
     heads = -(-n.group // -(-n.group // 4))  # query heads a workgroup, a share of the group
-    lanes = 256
+    lanes = 64 if target.software else 256  # wide workgroups cost software dearly
     while True:
         subgroup = min(target.subgroup, lanes)
         unit = max(subgroup, across)

@@ -39,9 +39,9 @@ def seen(past: Dim, rows: Dim, window: int | None) -> Dim:
     return context if window is None else minimum(context, window + upper(rows) - 1)
 
 
-def live_chunks(context: Dim, chunks: int = CHUNKS) -> Dim:
-    """How many chunks have something of the last of `context` keys and those before."""
-    return minimum(ceildiv(context, KEYS), chunks)
+def live_chunks(context: Dim, most: int) -> Dim:
+    """How many chunks have something of `context` keys, where there are at most so many."""
+    return minimum(ceildiv(context, KEYS), most)
 
 
 def combine(
