@@ -11,6 +11,7 @@
 // four FMAs a cycle. 64 sums, 32 scores and what is loaded are about 150 registers, 12 subgroups an SM.
 // Neighbours in a subgroup are 8 rows × 4 keys; rows of tiles that are stored by columns are longer by
 // one: no bank serves two. q is read again for every tile, 16 KiB in 4096 FMAs: 4 % of what L2 gives.
+// 14 KiB of workgroup memory, and v in two pieces, or 18 KiB and in one.
 
 const D4: u32 = 16u;          // knob: head_dim / 4
 const HALF: bool = false;     // knob: k and v hold f16 pairs, not f32
