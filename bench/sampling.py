@@ -4,9 +4,10 @@
 
 A pass is a chain of draws from one row of logits, each at the position that the one before it drew,
 with one timestamp at either end. JSON of microseconds a draw (the least median of a burst of
-passes) for rows and settings that take other ways through the kernels: `peaked` is normal with a
-deviation of 3, as a model's that knows what comes; `flat` of 0.8, as random weights give. `sweep`
-tries other shares of the work: what `_best`, `_masses` and `_draw` in ops/sample.py were chosen by.
+passes) for rows and settings that take other ways through the kernels. Logits are normal: `sharp`
+with a deviation of 6, so that a few tokens have nearly all the mass, `broad` of 3, a few hundred,
+`flat` of 0.8, as random weights give. `sweep` tries other shares of the work: what `_kernels` in
+ops/sample.py was chosen by.
 """
 
 import datetime as dt
@@ -24,7 +25,7 @@ MODULE = sys.modules["tensortab.ops.sample"]
 CHAIN = 32
 PASSES = 20
 SECONDS = 0.2
-ROWS = {"peaked": 3.0, "flat": 0.8}
+ROWS = {"sharp": 6.0, "broad": 3.0, "flat": 0.8}
 SETTINGS = {
     "greedy": Sampling(temperature=0),
     "temperature": Sampling(temperature=0.8),
@@ -34,11 +35,12 @@ SETTINGS = {
     "top_p 0.9": Sampling(temperature=0.8, top_p=0.9),
     "top_k 1000": Sampling(temperature=0.8, top_k=1000),
 }
-KNOBS = {  # which function chooses a kernel: other values of its knobs
-    "_best": [{"LANES": n, "CHUNK": c} for n, c in ((64, 1024), (128, 512), (256, 2048))],
-    "_masses": [{"LANES": n, "GROUPS": 64 // n} for n in (16, 32)] + [{"GROUPS": 4}],
-    "_draw": [{"LANES": 256}, {"LANES": 1024}, {"ROUGH": 9}, {"LIST": 256}, {"WIDE": 64}],
-}
+KNOBS = [  # of argmax, sample_masses and sample: other values
+    *(({"LANES": n, "CHUNK": c}, {}, {}) for n, c in ((64, 1024), (128, 512), (256, 2048))),
+    *(({}, {"LANES": n, "GROUPS": g}, {}) for n, g in ((32, 1), (32, 2), (32, 4), (64, 4))),
+    *(({}, {}, {"LANES": n}) for n in (256, 1024)),
+    *(({}, {}, knobs) for knobs in ({"ROUGH": 9}, {"LIST": 128}, {"WIDE": 32}, {"WIDE": 128})),
+]
 
 
 async def time_draws(device: tt.Device, v: int) -> dict[str, float]:
@@ -69,14 +71,14 @@ async def time_draws(device: tt.Device, v: int) -> dict[str, float]:
 async def main(*args: str) -> None:
     device = await tt.Device.open("browser")
     v = next((int(a) for a in args if a.isdigit()), 128_256)
-    rows = [{"knobs": {}, "us": await time_draws(device, v)}]
-    for name, others in KNOBS.items() if "sweep" in args else ():
-        chosen = getattr(MODULE, name)
-        for knobs in others:
-            setattr(MODULE, name, lambda *a, c=chosen, k=knobs: c(*a).specialise(**k))
-            rows.append({"knobs": {name: knobs}, "us": await time_draws(device, v)})
-            print(rows[-1], file=sys.stderr)
-        setattr(MODULE, name, chosen)
+    rows = [{"knobs": [], "us": await time_draws(device, v)}]
+    chosen = MODULE._kernels
+    for knobs in KNOBS if "sweep" in args else ():
+        MODULE._kernels = lambda *args, knobs=knobs: tuple(
+            kernel.specialise(**k) for kernel, k in zip(chosen(*args), knobs, strict=True)
+        )
+        rows.append({"knobs": knobs, "us": await time_draws(device, v)})
+        print(rows[-1], file=sys.stderr)
     result = {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "browser": navigator.userAgent,

@@ -8,7 +8,8 @@
 // stored cannot be fused with the subtraction that comes next, so its bits are the same everywhere.
 
 const WHOLE: bool = false;  // knob: x is i32, not f32
-const FINAL: bool = false;  // knob: x holds (image, index) pairs and y takes an index a row
+const FINAL: bool = false;  // knob: x holds (image, index) pairs
+const INDEX: bool = false;  // knob: y takes an index a chunk, not a pair
 const SEEN: bool = false;   // knob: penalize
 const FED: bool = false;    // knob: of one row, the token `fed` counts as seen, too
 const CHUNK: u32 = 1024u;   // knob: elements a chunk, in the first pass
@@ -24,10 +25,10 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> x: array<u32>;
 @group(0) @binding(1) var<storage, read_write> y: array<u32>;
-@group(0) @binding(2) var<storage, read> seen: array<u32>;          // any buffer without SEEN, as
-@group(0) @binding(3) var<storage, read> settings: array<u32>;      // this one: ops/sampling.py,
-@group(0) @binding(4) var<storage, read_write> scores: array<u32>;  // and this
-@group(0) @binding(5) var<storage, read> fed: array<u32>;           // any buffer without FED
+@group(0) @binding(2) var<storage, read> fed: array<u32>;           // any buffer without FED
+@group(0) @binding(3) var<storage, read> seen: array<u32>;          // any buffer without SEEN, as
+@group(0) @binding(4) var<storage, read> settings: array<u32>;      // this one: ops/sampling.py,
+@group(0) @binding(5) var<storage, read_write> scores: array<u32>;  // and this
 @group(0) @binding(6) var<uniform> p: Params;
 
 var<workgroup> greatest: array<atomic<u32>, ROWS>;
@@ -99,8 +100,9 @@ fn main(
     at = ~atomicLoad(&nearest[local.y]);
   }
   if (local.x > 0u || !inside) { return; }
-  if (FINAL) {
-    y[row] = x[2u * (row * p.D + at) + 1u];
+  if (FINAL) { at = x[2u * (row * p.D + at) + 1u]; }
+  if (INDEX) {
+    y[n] = at;
   } else {
     y[2u * n] = best;
     y[2u * n + 1u] = at;

@@ -6,19 +6,19 @@
 // position v, masses of what is kept, goal random · total.
 //
 // Few tokens matter as a rule. k groups have a token as near as the k-th nearest of the groups, so
-// the k-th of all tokens is no further; the groups that near are gathered, their tokens that near
-// listed, and of a short list every token adds up those at its position or before. Top-p alone
-// lists the tokens of some groups and sees whether the others' mass leaves the answer among them.
+// the k-th of all tokens is no further: the groups that near are gathered, and their tokens that near
+// listed. In a short list every token adds up those at its position or before. Top-p alone lists the
+// tokens of the nearest groups and sees whether the others' mass leaves the answer among them.
 //
 // Else positions are found digit by digit, most significant first, by histograms of 512 bins over
-// all tokens (a radix selection), groups none of which counts passed over. Where nothing but min-p
-// filters, the draw's first digit is the group, whose sum is known. One workgroup a row.
+// the groups gathered (a radix selection). Where nothing but min-p filters, the draw's first digit
+// is the group, whose sum is known. One workgroup a row.
 
 const LANES: u32 = 256u;  // knob: invocations a row, a power of two
 const QUADS: u32 = 64u;   // knob: of tokens, in a group; a power of two that makes 512 groups or less
-const LIST: u32 = 512u;   // knob: tokens of a list; each adds up all
+const LIST: u32 = 256u;   // knob: tokens of a list; each adds up all
 const ROUGH: u32 = 18u;   // knob: low bits of the groups' k-th distance that stay open: 18, 9 or 0
-const WIDE: u32 = 128u;   // knob: groups whose tokens are listed for top-p alone
+const WIDE: u32 = 64u;    // knob: groups whose tokens are listed for top-p alone
 const STEP: bool = false; // knob: of one row, also flag the token it followed and move on
 
 struct Params {
@@ -38,23 +38,30 @@ struct Params {
 
 const BINS = 512u;
 const PART = 16u;              // bins that are added up to one
-const PARTS = BINS / PART;     // which lie behind them, and behind those as many of the groups'
+const PARTS = BINS / PART;
+const NEAR = BINS;             // behind the bins: parts of what the gathered groups' masses add up
+const REST = NEAR + PARTS;     // to, the others',
+const PARTIAL = REST + PARTS;  // and the bins'
 const FAR = 134217727u;        // 2²⁷ − 1: of no mass, so neither counted nor drawn
 const NONE = 0xffffffffu;
+const ALL = vec2<u32>(NONE);   // a goal that nothing exceeds
 const NEAREST = 0u;            // top-k among the nearest of each group
 const TOP_K = 1u;
 const TOP_P = 2u;
 const DRAW = 3u;
 
-var<workgroup> low: array<atomic<u32>, BINS + 2 * PARTS>;
-var<workgroup> high: array<atomic<u32>, BINS + 2 * PARTS>;
-var<workgroup> gathered: atomic<u32>;  // groups
-var<workgroup> listed: atomic<u32>;    // tokens
-var<workgroup> near: array<u32, BINS>;
+var<workgroup> low: array<atomic<u32>, PARTIAL>;  // what grows, and then what it has come to
+var<workgroup> high: array<atomic<u32>, PARTIAL>;
+var<workgroup> sums: array<vec2<u32>, PARTIAL + PARTS>;
+var<workgroup> gathered: atomic<u32>;
+var<workgroup> groups: array<u32, BINS>;
+var<workgroup> listed: atomic<u32>;
 var<workgroup> list: array<vec2<u32>, LIST>;  // away, v
 var<workgroup> weight: array<u32, LIST>;
 var<workgroup> firsts: array<atomic<u32>, 4>;  // what each kind found in the list
 var<workgroup> short: u32;  // 1: the list will do
+
+var<private> own: vec4<u32>;  // known of the group of the lane's number: loaded once, early
 
 // 64-bit numbers as (low, high).
 fn plus(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
@@ -88,9 +95,9 @@ fn tally(bin: u32, more: vec2<u32>) {
   if (carried > 0u) { atomicAdd(&high[bin], carried); }
 }
 
-// How many of `count` bins from `first` on do not exceed the goal together, and their sum.
+// How many of `count` sums from `first` on do not exceed the goal together, and what they are.
 struct Place {
-  bins: u32,
+  count: u32,
   sum: vec2<u32>,
 }
 
@@ -98,10 +105,28 @@ fn place(first: u32, count: u32, goal: vec2<u32>) -> Place {
   var found = Place(0u, vec2<u32>(0u));
   var running = vec2<u32>(0u);
   for (var i = 0u; i < count; i++) {
-    running = plus(running, vec2<u32>(atomicLoad(&low[first + i]), atomicLoad(&high[first + i])));
+    running = plus(running, sums[first + i]);
     if (!less(goal, running)) { found = Place(i + 1u, running); }
   }
   return found;
+}
+
+// The mass of all tokens, with top-p alone.
+fn whole() -> vec2<u32> {
+  return place(NEAR, 2u * PARTS, ALL).sum;
+}
+
+fn settle(first: u32, end: u32, lane: u32) {
+  workgroupBarrier();
+  for (var b = first + lane; b < end; b += LANES) {
+    sums[b] = vec2<u32>(atomicLoad(&low[b]), atomicLoad(&high[b]));
+  }
+  workgroupBarrier();
+}
+
+fn known_of(g: u32, row: u32, lane: u32) -> vec4<u32> {
+  if (g == lane) { return own; }
+  return known[row * ((p.V + 4u * QUADS - 1u) / (4u * QUADS)) + g];
 }
 
 fn position_of(kind: u32, u: u32, v: u32) -> u32 {
@@ -120,16 +145,17 @@ fn add(digit: Digit, at: u32, more: vec2<u32>) {
   tally((at >> digit.shift) - (digit.chosen << (digit.above - digit.shift)), more);
 }
 
-fn four(row: u32, q: u32, end: u32) -> vec4<u32> {
-  if (q >= end) { return vec4<u32>(FAR); }
-  return away[row * ((p.V + 3u) / 4u) + q];
+// Four tokens, if k is a number and not past the end.
+fn load(row: u32, q: u32, k: u32, end: u32) -> vec4<u32> {
+  let across = (p.V + 3u) / 4u;
+  if (k >= end || q >= across) { return vec4<u32>(FAR); }
+  return away[row * across + q];
 }
 
-// Four tokens, unless their group has none that counts.
-fn load(row: u32, q: u32, end: u32, cut: u32) -> vec4<u32> {
-  let each = ((p.V + 3u) / 4u + QUADS - 1u) / QUADS;
-  if (q >= end || known[row * each + q / QUADS].x > cut) { return vec4<u32>(FAR); }
-  return four(row, q, end);
+// The quads of the groups gathered, by numbers from 0 up to `end`.
+fn gathered_quads(k: vec4<u32>, end: u32) -> vec4<u32> {
+  let n = min(k, vec4<u32>(end - 1u)) / QUADS;
+  return vec4<u32>(groups[n.x], groups[n.y], groups[n.z], groups[n.w]) * QUADS + k % QUADS;
 }
 
 fn add_four(kind: u32, cut: u32, digit: Digit, u: vec4<u32>, row: u32, q: u32) {
@@ -143,102 +169,106 @@ fn add_four(kind: u32, cut: u32, digit: Digit, u: vec4<u32>, row: u32, q: u32) {
   if (u.w <= cut) { add(digit, position_of(kind, u.w, v + 3u), vec2<u32>(m.w, 0u)); }
 }
 
-// The first position at which the sum over tokens no further than `cut` exceeds the goal, but for
-// the open bits of NEAREST; NONE if none does.
+// The first position at which the sum over tokens no further than `cut`, in the groups gathered,
+// exceeds the goal, but for the open bits of NEAREST; NONE if none does.
 fn first_beyond(kind: u32, cut: u32, amount: u32, row: u32, lane: u32) -> u32 {
-  let across = (p.V + 3u) / 4u;
-  let each = (across + QUADS - 1u) / QUADS;
   let top = select(18u, firstTrailingBit(QUADS) + 2u, kind == DRAW);
   let summed = kind == DRAW && settings[3] == 0u && settings[4] == 0u;
   var digit = Digit(0u, top + 9u, top);
   var goal = vec2<u32>(amount - 1u, 0u);
   for (var level = 0u; level <= (top - select(0u, ROUGH, kind == NEAREST) + 8u) / 9u; level++) {
-    for (var b = lane; b < BINS + 2u * PARTS; b += LANES) {
+    for (var b = lane; b < BINS; b += LANES) {
       atomicStore(&low[b], 0u);
       atomicStore(&high[b], 0u);
     }
     workgroupBarrier();
     if (kind == NEAREST || (summed && level == 0u)) {
-      for (var g = lane; g < each; g += LANES) {
-        let here = known[row * each + g];
-        if (here.x <= cut) {
-          add(digit, select(g << top, here.x, kind == NEAREST),
-              select(here.yz, vec2<u32>(1u, 0u), kind == NEAREST));
+      for (var g = lane; g < (p.V + 4u * QUADS - 1u) / (4u * QUADS); g += LANES) {
+        let here = known_of(g, row, lane);
+        if (here.x > cut) { continue; }
+        if (kind == NEAREST) {
+          add(digit, here.x, vec2<u32>(1u, 0u));
+        } else {
+          add(digit, g << top, here.yz);
         }
       }
     } else {
-      var start = 0u;
-      var end = across;
-      if (kind == DRAW && level > 0u) {  // the chosen range alone
-        start = select((digit.chosen << digit.above) / 4u, across, digit.chosen == NONE);
-        end = min(across, start + max(1u << digit.above, 4u) / 4u);
-      }
-      for (var q = start + lane; q < end; q += 4u * LANES) {  // four loads under way at once
-        let q1 = q + LANES;
-        let q2 = q + 2u * LANES;
-        let q3 = q + 3u * LANES;
-        let u = load(row, q, end, cut);
-        let u1 = load(row, q1, end, cut);
-        let u2 = load(row, q2, end, cut);
-        let u3 = load(row, q3, end, cut);
-        add_four(kind, cut, digit, u, row, q);
-        add_four(kind, cut, digit, u1, row, q1);
-        add_four(kind, cut, digit, u2, row, q2);
-        add_four(kind, cut, digit, u3, row, q3);
+      let ranged = kind == DRAW && level > 0u;  // in the range chosen alone
+      var end = atomicLoad(&gathered) * QUADS;
+      if (ranged) { end = select(max(1u << digit.above, 4u) / 4u, 0u, digit.chosen == NONE); }
+      for (var i = lane; i < end; i += 4u * LANES) {  // four loads under way at once
+        let k = i + LANES * vec4<u32>(0u, 1u, 2u, 3u);
+        var q = k + (digit.chosen << digit.above) / 4u;
+        if (!ranged) { q = gathered_quads(k, end); }
+        let u = load(row, q.x, k.x, end);
+        let u1 = load(row, q.y, k.y, end);
+        let u2 = load(row, q.z, k.z, end);
+        let u3 = load(row, q.w, k.w, end);
+        add_four(kind, cut, digit, u, row, q.x);
+        add_four(kind, cut, digit, u1, row, q.y);
+        add_four(kind, cut, digit, u2, row, q.z);
+        add_four(kind, cut, digit, u3, row, q.w);
       }
     }
-    workgroupBarrier();
-    for (var b = lane; b < BINS; b += LANES) {
-      tally(BINS + b / PART, vec2<u32>(atomicLoad(&low[b]), atomicLoad(&high[b])));
+    settle(0u, BINS, lane);
+    for (var s = lane; s < PARTS; s += LANES) {
+      sums[PARTIAL + s] = place(s * PART, PART, ALL).sum;
     }
     workgroupBarrier();
-    if (level == 0u && kind > TOP_K) {
-      goal = part(place(BINS, PARTS, vec2<u32>(NONE)).sum, amount);
-    }
-    let parts = place(BINS, PARTS, goal);
-    goal = minus(goal, parts.sum);
-    let rest = place(parts.bins * PART, PART, goal);
-    goal = minus(goal, rest.sum);
-    let bin = (digit.chosen << (digit.above - digit.shift)) + parts.bins * PART + rest.bins;
+    if (level == 0u && kind > TOP_K) { goal = part(place(PARTIAL, PARTS, ALL).sum, amount); }
+    let parts = place(PARTIAL, PARTS, goal);
+    let bins = place(min(parts.count, PARTS - 1u) * PART, PART, minus(goal, parts.sum));
+    goal = minus(minus(goal, parts.sum), bins.sum);
+    let found = (digit.chosen << (digit.above - digit.shift)) + parts.count * PART + bins.count;
     let shift = max(digit.shift, 9u) - 9u;
-    digit = Digit(select(bin, NONE, parts.bins == PARTS), digit.shift, shift);
-    workgroupBarrier();
+    digit = Digit(select(found, NONE, parts.count == PARTS), digit.shift, shift);
   }
   return digit.chosen;
 }
 
-fn enlist(u: vec4<u32>, bound: u32, q: u32) {
+// Gather the groups that have a token no further than `cut`.
+fn gather(cut: u32, row: u32, lane: u32) {
+  if (lane == 0u) { atomicStore(&gathered, 0u); }
+  for (var b = NEAR + lane; b < PARTIAL; b += LANES) {
+    atomicStore(&low[b], 0u);
+    atomicStore(&high[b], 0u);
+  }
+  workgroupBarrier();
+  for (var g = lane; g < (p.V + 4u * QUADS - 1u) / (4u * QUADS); g += LANES) {
+    let here = known_of(g, row, lane);
+    if (here.x <= cut) { groups[atomicAdd(&gathered, 1u)] = g; }
+    if (settings[3] == 0u) { tally(select(REST, NEAR, here.x <= cut) + g % PARTS, here.yz); }
+  }
+  settle(NEAR, PARTIAL, lane);
+}
+
+fn enlist(u: vec4<u32>, cut: u32, q: u32) {
+  if (all(u > vec4<u32>(cut))) { return; }
   for (var j = 0u; j < 4u; j++) {
-    if (u[j] > bound) { continue; }
+    if (u[j] > cut) { continue; }
     let i = atomicAdd(&listed, 1u);
     if (i < LIST) { list[i] = vec2<u32>(u[j], 4u * q + j); }
   }
 }
 
-// List the tokens no further than `bound`, as far as there is room.
-fn gather(bound: u32, row: u32, lane: u32) {
-  let across = (p.V + 3u) / 4u;
-  let each = (across + QUADS - 1u) / QUADS;
-  for (var g = lane; g < each; g += LANES) {
-    let here = known[row * each + g];
-    if (here.x <= bound) { near[atomicAdd(&gathered, 1u)] = g; }
-    if (settings[3] == 0u) { tally(BINS + PARTS + g % PARTS, here.yz); }
+// List the tokens no further than `cut` of the groups gathered, until there are too many; none if
+// with top-p alone the answer is among the others for sure.
+fn make_list(cut: u32, row: u32, lane: u32) {
+  var end = atomicLoad(&gathered) * QUADS;
+  if (settings[3] == 0u && less(part(whole(), settings[4]), place(REST, PARTS, ALL).sum)) {
+    end = 0u;
   }
-  workgroupBarrier();
-  let end = atomicLoad(&gathered) * QUADS;
   for (var i = lane; i < end && atomicLoad(&listed) <= LIST; i += 4u * LANES) {
     let k = i + LANES * vec4<u32>(0u, 1u, 2u, 3u);
-    let n = min(k, vec4<u32>(end - 1u)) / QUADS;
-    let q = vec4<u32>(near[n.x], near[n.y], near[n.z], near[n.w]) * QUADS + k % QUADS;
-    let reach = select(vec4<u32>(across), q, k < vec4<u32>(end));
-    let u = four(row, reach.x, across);
-    let u1 = four(row, reach.y, across);
-    let u2 = four(row, reach.z, across);
-    let u3 = four(row, reach.w, across);
-    enlist(u, bound, q.x);
-    enlist(u1, bound, q.y);
-    enlist(u2, bound, q.z);
-    enlist(u3, bound, q.w);
+    let q = gathered_quads(k, end);
+    let u = load(row, q.x, k.x, end);
+    let u1 = load(row, q.y, k.y, end);
+    let u2 = load(row, q.z, k.z, end);
+    let u3 = load(row, q.w, k.w, end);
+    enlist(u, cut, q.x);
+    enlist(u1, cut, q.y);
+    enlist(u2, cut, q.z);
+    enlist(u3, cut, q.w);
   }
   workgroupBarrier();
 }
@@ -261,10 +291,10 @@ fn first_listed(kind: u32, cut: u32, amount: u32, lane: u32) -> u32 {
     }
     var goal = vec2<u32>(amount - 1u, 0u);
     if (kind == TOP_P && settings[3] == 0u) {
-      let whole = place(BINS + PARTS, PARTS, vec2<u32>(NONE)).sum;
-      let rest = minus(whole, total);
+      let all = whole();
+      let rest = minus(all, total);
       running = plus(running, rest);
-      goal = part(whole, amount);
+      goal = part(all, amount);
       if (less(goal, rest)) { at = 0u; }
     } else if (kind != TOP_K) {
       goal = part(total, amount);
@@ -275,21 +305,19 @@ fn first_listed(kind: u32, cut: u32, amount: u32, lane: u32) -> u32 {
   return atomicLoad(&firsts[kind]);
 }
 
-// A token of a row; NONE where all are at −∞.
-fn draw(row: u32, lane: u32) -> u32 {
-  let word = picked[row].y;
+// A token of a row by its random word; NONE where all are at −∞.
+fn draw(word: u32, row: u32, lane: u32) -> u32 {
   let top_k = settings[3];
   let drop = settings[4];
   if (top_k == 0u && drop == 0u) { return first_beyond(DRAW, settings[5], word, row, lane); }
   if (lane == 0u) {
-    atomicStore(&gathered, 0u);
     atomicStore(&listed, 0u);
     for (var i = 0u; i < 4u; i++) { atomicStore(&firsts[i], NONE); }
   }
-  let groups = select(top_k, WIDE, top_k == 0u);
-  let found = first_beyond(NEAREST, FAR - 1u, groups, row, lane);
+  let found = first_beyond(NEAREST, FAR - 1u, select(top_k, WIDE, top_k == 0u), row, lane);
   let bound = min(FAR - 1u, select(((found + 1u) << ROUGH) - 1u, NONE, found == NONE));
   gather(bound, row, lane);
+  make_list(bound, row, lane);
   let n = atomicLoad(&listed);
   if (lane == 0u) { short = select(0u, 1u, n <= LIST); }
   if (workgroupUniformLoad(&short) == 1u) {
@@ -311,25 +339,35 @@ fn draw(row: u32, lane: u32) -> u32 {
       return first_listed(DRAW, min(cut, settings[5]), word, lane);
     }
   }
-  var cut = FAR - 1u;
-  if (top_k != 0u) { cut = min(bound, first_beyond(TOP_K, bound, top_k, row, lane)); }
+  var cut = bound;
+  if (top_k != 0u) {
+    cut = min(cut, first_beyond(TOP_K, cut, top_k, row, lane));
+  } else {
+    cut = FAR - 1u;
+    gather(cut, row, lane);
+  }
   if (drop != 0u) { cut = min(cut, FAR - first_beyond(TOP_P, cut, drop, row, lane)); }
-  return first_beyond(DRAW, min(cut, settings[5]), word, row, lane);
+  cut = min(cut, settings[5]);
+  gather(cut, row, lane);
+  return first_beyond(DRAW, cut, word, row, lane);
 }
 
 @compute @workgroup_size(LANES)
 fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) workgroups: vec3<u32>,
   @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-  let row = group.x + group.y * groups.x;
+  let row = workgroup.x + workgroup.y * workgroups.x;
   let lane = local.x;
   if (row >= p.rows) { return; }
 
-  var chosen = picked[row].x;
+  let each = (p.V + 4u * QUADS - 1u) / (4u * QUADS);
+  own = known[row * each + min(lane, each - 1u)];
+  let pick = picked[row];
+  var chosen = pick.x;
   if (settings[2] != 0u) {
-    let drawn = draw(row, lane);
+    let drawn = draw(pick.y, row, lane);
     if (drawn != NONE) { chosen = drawn; }
   }
   if (lane > 0u) { return; }

@@ -70,6 +70,15 @@ def test_it_is_the_ops_it_is_of(native: harness.Native, name: str, strategy: str
     assert pos == len(tokens) == 12
 
 
+@pytest.mark.parametrize("software", [True, False])
+def test_its_dispatches_are_those_of_sample(software: bool) -> None:
+    target = tt.target.Target("native", software=software)
+    steps = tt.plan.plan(graph(None, joined=True), target).steps
+    names = [s.kernel.name for s in steps if s.op == "next_token"]
+    assert names == [*["argmax"] * (1 + software), "sample_masses", "sample"]
+    assert all(len(s.slots) <= 8 for s in steps)  # storage buffers that every adapter binds
+
+
 IN_TAB = """
 import pickle
 import tensortab as tt

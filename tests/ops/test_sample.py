@@ -269,7 +269,8 @@ def test_choice_follows_shapes_and_device(software: bool, v: int, lanes: int) ->
     leaves = g.input("x", (1, v)), g.input("s", (8,), "uint32"), g.symint("pos", 3)
     g.output("y", tt.ops.sample(*leaves))
     steps = tt.plan.plan(g, tt.target.Target("native", software=software)).steps
-    assert [s.kernel.name for s in steps] == ["argmax", "sample_masses", "sample"]
+    best = ["argmax"] * (1 + software)
+    assert [s.kernel.name for s in steps] == [*best, "sample_masses", "sample"]
     assert steps[-1].kernel["LANES"] == lanes
 
 

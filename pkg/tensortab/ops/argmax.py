@@ -52,6 +52,14 @@ def best_of_chunks(
     return dispatch(kernel, grid, x=x, y=pairs, **named), pairs
 
 
+def best_of_pairs(target: Target, kernel: Kernel, y: Tensor, pairs: Tensor) -> Dispatch:
+    """The pass after that: y is an index a row, or with `INDEX` off a pair."""
+    rows, chunks = pairs.shape[:2]
+    grid = fold(target, ceildiv(rows, kernel["ROWS"]))
+    named = {**_unused(pairs), "rows": rows, "D": chunks, "chunks": 1}
+    return dispatch(kernel.specialise(FINAL=True), grid, x=pairs, y=y, **named)
+
+
 def _unused(x: Tensor) -> dict[str, Tensor | Dim]:
     scores = Tensor(Spec((1,), "uint32"))
     return {"seen": x, "settings": x, "fed": x, "scores": scores, "flags": 1}
@@ -75,11 +83,7 @@ def _reference(x: Array, *, strategy: str | None = None) -> Array:
 def _lower(target: Target, y: Tensor, x: Tensor, *, strategy: str | None = None) -> list[Dispatch]:
     kernel = kernel_for(choose(target, strategy)).specialise(WHOLE=x.dtype == "int32")
     first, pairs = best_of_chunks(target, kernel, x)
-    rows, chunks = pairs.shape[:2]
-    last = kernel.specialise(FINAL=True)
-    sizes = {"rows": rows, "D": chunks, "chunks": 1}
-    grid = fold(target, ceildiv(rows, last["ROWS"]))
-    return [first, dispatch(last, grid, x=pairs, y=y, **{**_unused(pairs), **sizes})]
+    return [first, best_of_pairs(target, kernel.specialise(INDEX=True), y, pairs)]
 
 
 argmax = Op("argmax", _shape, _reference, _lower)

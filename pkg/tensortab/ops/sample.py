@@ -16,8 +16,9 @@ Strategies of sample, `lower`'s choice unless one is named:
     narrow  as few invocations a row as finish; the choice for software, where barriers are dear
     wide    256 invocations a row, 512 where the device takes them
 
-Three dispatches: scores penalized and the best of each chunk of them, as argmax has it; distances
-and masses; the draw. What a decoder's step does besides is part of them too (next_token.py).
+Three dispatches: scores penalized and the best of each chunk of them, as argmax has it (narrow has
+argmax's second pass, too); distances and masses; the draw. What else a decoder's step does is part
+of them (next_token.py).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from ..kernel import Kernel, load
 from ..op import Array, Dispatch, Op, Spec, Tensor, dispatch, fold
 from ..target import Target
 from . import sampling
-from .argmax import STRATEGIES, best_of_chunks, choose, kernel_for
+from .argmax import STRATEGIES, best_of_chunks, best_of_pairs, choose, kernel_for
 from .layout import require_float32, require_strategy, rows_of
 
 _MASSES = load("sample_masses")
@@ -88,30 +89,24 @@ def _share(n: int, most: int) -> int:
     return 1 << (-(-n // most) - 1).bit_length()
 
 
-def _best(strategy: str, v: int) -> Kernel:
-    """Few chunks, for the masses' kernel looks at all of them."""
-    kernel = kernel_for(strategy)
+def _kernels(target: Target, strategy: str, v: int) -> tuple[Kernel, Kernel, Kernel]:
+    """Of the three steps, their shares of a row set."""
+    best, quads = kernel_for(strategy), _share(v, 4 * _GROUPS)
+    if strategy == "narrow":
+        quads = max(quads, 32)
+    masses, draw = _MASSES.specialise(QUADS=quads), _SAMPLE.specialise(QUADS=quads)
     if strategy == "wide":
-        return kernel.specialise(LANES=256, CHUNK=max(1024, _share(v, 256)))
-    return kernel.specialise(CHUNK=min(max(256, _share(v, 32)), 1 << 14))
-
-
-def _masses(strategy: str, v: int) -> Kernel:
-    quads = _share(v, 4 * _GROUPS)
-    if strategy == "wide":
-        lanes = min(quads, 64)
-        return _MASSES.specialise(QUADS=quads, LANES=lanes, GROUPS=64 // lanes)
-    return _MASSES.specialise(QUADS=quads, LANES=1, GROUPS=16)
-
-
-def _draw(target: Target, strategy: str, v: int) -> Kernel:
-    if strategy == "wide":
+        # The masses' kernel looks at all chunks again and again.
+        best = best.specialise(LANES=256, CHUNK=max(1024, _share(v, 256)))
+        across = min(quads, 64)
+        masses = masses.specialise(LANES=across, GROUPS=64 // across)
         most = target.limits["maxComputeInvocationsPerWorkgroup"]
-        return _SAMPLE.specialise(LANES=512 if most >= 512 else 256)
+        return best, masses, draw.specialise(LANES=512 if most >= 512 else 256)
     # Mesa's llvmpipe ends an invocation after 65,535 turns of its loops. One takes 16 tokens, and
     # there are 8 passes; the rest is for the bins, and for lists with few tokens.
     lanes = min(max(4, _share(v, 65536)), 256)
-    return _SAMPLE.specialise(LANES=lanes, LIST=128)
+    masses = masses.specialise(LANES=1, GROUPS=16)
+    return best, masses, draw.specialise(LANES=lanes, LIST=128, WIDE=32)
 
 
 def steps(
@@ -132,48 +127,38 @@ def steps(
     rows, v = rows_of(logits), logits.shape[-1]
     assert isinstance(v, int)
     chosen = choose(target, strategy)
-    first, scores, given = _best(chosen, v), logits, dict[str, Tensor | Dim]()
+    best, masses, draw = _kernels(target, chosen, v)
+    scores, given = logits, dict[str, Tensor | Dim]()
+    state = [Tensor(Spec((1,), "uint32")) for _ in range(2)]  # unused
     if seen is not None:
-        first = first.specialise(SEEN=True, FED=step)
+        best = best.specialise(SEEN=True, FED=step)
         scores, flags = Tensor(logits.spec), product(seen.shape)
         given = {"seen": seen, "settings": settings, "scores": scores, "flags": flags}
         given["fed"] = token if step else logits
-    best, pairs = best_of_chunks(target, first, logits, **given)
-    masses, draw = _masses(chosen, v), _draw(target, chosen, v)
+        state = [seen, position] if step else state
+    first, pairs = best_of_chunks(target, best, logits, **given)
+    found = [first]
+    if chosen == "narrow":
+        most = Tensor(Spec((rows, 1, 2), "uint32"))
+        found.append(best_of_pairs(target, kernel_for(chosen), most, pairs))
+        pairs = most
+
     quads, groups = ceildiv(v, 4), ceildiv(v, 4 * masses["QUADS"])
-    made = {
+    shared: dict[str, Tensor | Dim] = {
         "away": Tensor(Spec((rows, 4 * quads), "uint32")),
         "mass": Tensor(Spec((rows, 4 * quads), "uint32")),
         "known": Tensor(Spec((rows, groups, 4), "uint32")),
         "picked": Tensor(Spec((rows, 2), "uint32")),
         "settings": settings,
+        "rows": rows,
+        "V": v,
     }
-    unused = [Tensor(Spec((1,), "uint32")) for _ in range(2)]
-    state = [seen, position] if step and seen is not None else unused
     grid = fold(target, ceildiv(rows * groups + rows, masses["GROUPS"]))
-    sizes = {"rows": rows, "V": v}
-    return [
-        best,
-        dispatch(
-            masses,
-            grid,
-            **made,
-            **sizes,
-            scores=scores,
-            best=pairs,
-            position=position,
-            chunks=pairs.shape[1],
-        ),
-        dispatch(
-            draw.specialise(QUADS=masses["QUADS"], STEP=step),
-            fold(target, rows),
-            **made,
-            **sizes,
-            token=token,
-            seen=state[0],
-            position=state[1],
-        ),
-    ]
+    read = {"scores": scores, "best": pairs, "position": position, "chunks": pairs.shape[1]}
+    found.append(dispatch(masses, grid, **shared, **read))
+    last = {"token": token, "seen": state[0], "position": state[1]}
+    found.append(dispatch(draw.specialise(STEP=step), fold(target, rows), **shared, **last))
+    return found
 
 
 def _lower(
