@@ -1,5 +1,6 @@
 // y = f(x · dequantize(w)[N, K]ᵀ) for one row x[K]; w in 4- or 8-bit symmetric groups along K.
 //
+//   CHUNKS  x is what attention left in so many chunks, joined (ops/chunks.py says where what lies)
 //   NORM  x is x · (OFFSET + norm) / √(mean(x²) + EPS) first
 //   BIAS  + bias[N]
 //   GLU   y[N/2] = act(v[n]) · v[n + N/2]
@@ -24,6 +25,12 @@ const GLU: u32 = 0u;         // knob: 0 none | 1 silu | 2 gelu by tanh
 const N: u32 = 4u;           // knob: columns
 const K: u32 = 32u;          // knob: weights of a column
 const GROUP: u32 = 32u;      // knob: weights to a scale, a multiple of 32
+const CHUNKS: u32 = 0u;      // knob: 0 for a row; with a NORM none
+const HEADS: u32 = 1u;       // knob: of queries, with CHUNKS
+const KEYS: u32 = 64u;       // knob: keys of a chunk that lie side by side
+const WINDOW: u32 = 0u;      // knob: keys a row sees at most; 0 for no limit
+const LIVE: bool = false;    // knob: the position is pos[0], not PAST
+const PAST: u32 = 0u;        // knob: the position
 const EPS: f32 = 1e-6;       // knob: of the norm
 const OFFSET: f32 = 0.0;     // knob: of the norm
 const DEEP: u32 = 32u;       // knob: invocations along K, a multiple of 32; a power of two if subgroups are larger
@@ -38,7 +45,8 @@ const PART: u32 = 8u;        // knob: slots of x in workgroup memory
 @group(0) @binding(3) var<storage, read> scales: array<u32>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;        // any buffer without BIAS
 @group(0) @binding(5) var<storage, read> add: array<f32>;         // any buffer without ADD
-@group(0) @binding(6) var<storage, read_write> y: array<f32>;
+@group(0) @binding(6) var<storage, read> pos: array<i32>;         // any buffer without LIVE
+@group(0) @binding(7) var<storage, read_write> y: array<f32>;
 
 const QUADS = 32u / BITS;    // vec4s of x that a slot is multiplied with
 const SLOTS = K * BITS / 128u;
@@ -46,10 +54,14 @@ const PITCH = PART + 1u;     // one longer than needed: neighbours write to othe
 const WIDTH = select(4u, 2u, GLU > 0u);  // elements of y a tile makes
 const LENGTH = select(N, N / 2u, GLU > 0u);  // of y
 const GANGS = LANES / DEEP;
+const D4 = K / (4u * HEADS);
+const STRIDE = K / 4u + HEADS;  // vec4s of a chunk
+const VECS = (K / 4u + LANES - 1u) / LANES;
 
 var<workgroup> x_tile: array<vec4<f32>, QUADS * PITCH>;  // [vec4 of a slot][slot]
 var<workgroup> partial: array<vec4<f32>, TILES * LANES>; // [tile][subgroup]
 var<workgroup> squares: array<f32, LANES>;
+var<workgroup> shares: array<f32, max(CHUNKS * HEADS, 1u)>;  // [chunk][head]
 
 // 16 bytes of four columns, and the words that hold their scales.
 struct Slot { a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>, scales: vec4<u32>, }
@@ -131,6 +143,47 @@ fn activate(v: f32) -> f32 {
   return 0.5 * v * (1.0 + tanh(clamp(0.79788456 * (v + 0.044715 * v * v * v), -10.0, 10.0)));
 }
 
+// How many chunks there are, and what share of the sum each has, by head.
+fn share_out(lane: u32) -> u32 {
+  var past = PAST;
+  if (LIVE) { past = u32(pos[0]); }
+  let seen = select(past + 1u, min(past + 1u, WINDOW), WINDOW > 0u);
+  let live = min((seen - 1u) / KEYS + 1u, CHUNKS);
+  for (var head = lane; head < HEADS; head += LANES) {
+    var stats = array<vec2<f32>, max(CHUNKS, 1u)>();  // the greatest score, Σ exp(score − greatest)
+    for (var c = 0u; c < CHUNKS; c++) {
+      stats[c] = select(vec2<f32>(-3.4028234e38, 0.0), x[c * STRIDE + K / 4u + head].xy, c < live);
+    }
+    var most = stats[0].x;
+    for (var c = 1u; c < CHUNKS; c++) { most = max(most, stats[c].x); }
+    var total = 0.0;
+    for (var c = 0u; c < CHUNKS; c++) { total += exp(stats[c].x - most) * stats[c].y; }
+    for (var c = 0u; c < CHUNKS; c++) { shares[c * HEADS + head] = exp(stats[c].x - most) / total; }
+  }
+  return live;
+}
+
+// The chunks joined, into workgroup memory, four chunks at a time.
+fn join(lane: u32) {
+  let live = share_out(lane);
+  workgroupBarrier();
+  var sums = array<vec4<f32>, VECS>();
+  for (var c = 0u; c < live; c += 4u) {
+    for (var i = 0u; i < VECS; i++) {
+      let at = min(lane + i * LANES, K / 4u - 1u);
+      for (var u = 0u; u < 4u; u++) {
+        let value = x[min(c + u, CHUNKS - 1u) * STRIDE + at];
+        let share = shares[min(c + u, CHUNKS - 1u) * HEADS + at / D4];
+        sums[i] += select(vec4<f32>(0.0), share * value, c + u < live);  // a dead chunk may hold NaN
+      }
+    }
+  }
+  for (var i = 0u; i < VECS; i++) {
+    let at = lane + i * LANES;
+    if (at < K / 4u) { x_tile[at % QUADS * PITCH + at / QUADS] = sums[i]; }
+  }
+}
+
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -145,12 +198,13 @@ fn main(
 
   var v = array<array<vec4<f32>, QUADS>, HOLD>();
   var square = vec4<f32>(0.0);
+  if (CHUNKS > 0u) { join(lane); }
   for (var part = 0u; part < SLOTS; part += PART) {
     if (part > 0u) { workgroupBarrier(); }
     for (var i = 0u; i < (QUADS * PART + LANES - 1u) / LANES; i++) {
       let j = lane + i * LANES;
       let at = part * QUADS + j;
-      if (j < QUADS * PART && at < K / 4u) {
+      if (CHUNKS == 0u && j < QUADS * PART && at < K / 4u) {
         var w = x[at];
         if (NORM) {
           square += w * w;

@@ -153,8 +153,9 @@ def test_n_steps_are_n_steps_and_a_seed_is_a_seed_everywhere(
 def test_what_a_gpu_runs_gives_the_same_tokens(native: harness.Native) -> None:
     made = graphs(Recipe(Format("q4gsw")), "float16")[:2]
     planned = plan(made[1], dataclasses.replace(native.info, software=False))
-    layer = [s.kernel.name for s in planned.steps if s.op in {"attend_chunks", "join_chunks"}]
-    assert layer == ["sdpa_decode", "sdpa_combine"] * CONFIG.layers
+    layer = [s.kernel.name for s in planned.steps if s.op not in {"embedding_q4gsw", "next_token"}]
+    linear = "linear_qgsw_vector"
+    assert layer == [linear, "sdpa_decode", *[linear] * 3] * CONFIG.layers + [linear]
 
     async def work() -> list[int]:
         prompt = await native.device.compile(made[0])

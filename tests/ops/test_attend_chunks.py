@@ -259,3 +259,54 @@ def test_operands_that_do_not_fit() -> None:
         tt.ops.attend_chunks(leaf((1, 1, 6, 32)), cache, cache, 0, turns, strategy="together")
     with pytest.raises(ShapeError, match=r"join_chunks: chunks is .*expected \[chunks, B · 2 · 36"):
         tt.ops.join_chunks(leaf((1, 73)), 0, heads=2, head_dim=32)
+
+
+@pytest.mark.parametrize("strategy", ["vector", "tile", "gemv"])
+@pytest.mark.parametrize("made", STRATEGIES)
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "d", "window", "positions"),
+    [
+        (8, 2, 64, None, (0, 63, 64, 130, 1023, 1100)),
+        (3, 1, 32, 70, (0, 69, 70, 300)),
+    ],
+)
+def test_a_product_joins_what_was_left(
+    device: harness.Device,
+    heads: int,
+    kv_heads: int,
+    d: int,
+    window: int | None,
+    positions: tuple[int, ...],
+    made: str,
+    strategy: str,
+) -> None:
+    k, n = heads * d, 37
+    random = np.random.default_rng(k)
+    graph = step(heads, kv_heads, d, positions[-1] + 1, window=window, strategy=made)
+    packed, scales = tt.quant.q4gsw.quantize(random.standard_normal((n, k), np.float32), 32)
+    left = graph.outputs["k"].args[1]
+    graph.outputs.clear()
+    y = tt.ops.linear_q4gsw(
+        left,
+        graph.constant("packed", packed),
+        graph.constant("scales", scales),
+        group=32,
+        add=graph.constant("more", random.standard_normal((1, 1, n), np.float32)),
+        past=graph.scalars["pos"],
+        heads=heads,
+        window=window,
+        strategy=strategy,
+    )
+    graph.output("y", y)
+    feeds = rows(heads, kv_heads, d, 1, positions)
+    reference = asyncio.run(tt.Device.open("reference"))
+    want = asyncio.run(play(reference, [graph], feeds))[0]
+    for steps in on(device, play, [graph], feeds):
+        for got, right in zip(steps, want, strict=True):
+            assert_close(got, right, atol=2e-4, rtol=1e-4)
+
+
+def test_chunks_that_do_not_fit_a_product() -> None:
+    x, packed, scales = leaf((3, 70)), leaf((8, 32), "uint8"), leaf((2, 8))
+    with pytest.raises(ShapeError, match=r"join_chunks: chunks is float32\[3, 70\], expected"):
+        tt.ops.linear_q4gsw(x, packed, scales, group=32, past=5, heads=2)

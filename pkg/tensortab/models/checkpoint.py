@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -25,12 +26,15 @@ from ..ops import (
     embedding_q4gsw,
     embedding_q8gsw,
     glu,
+    join_chunks,
     linear_q4gsw,
     linear_q8gsw,
+    reshape,
     rms_norm,
 )
 from ..ops import embedding as float_embedding
 from ..ops import linear as float_linear
+from ..ops.chunks import Left
 from ..quant.recipe import FLOAT, Format, Recipe
 
 _LINEAR = {"q4gsw": linear_q4gsw, "q8gsw": linear_q8gsw}
@@ -121,12 +125,14 @@ class Weights:
         bias: bool = True,
         norm: Norm | None = None,
         plus: Tensor | None = None,
+        left: Left | None = None,
     ) -> Tensor:
         """The product x · Wᵀ (+ bias) with `NAME.weight` [n, K] and `NAME.bias` [n].
 
-        Of x normed where there is a norm; what is to be added to the product goes with it.
+        Of x normed where there is a norm, of the row that x is chunks of where that is `left`;
+        what is to be added to the product goes with it.
         """
-        return self.joined(x, [(name, n)], bias=bias, norm=norm, plus=plus)
+        return self.joined(x, [(name, n)], bias=bias, norm=norm, plus=plus, left=left)
 
     def joined(
         self,
@@ -137,18 +143,31 @@ class Weights:
         norm: Norm | None = None,
         act: str | None = None,
         plus: Tensor | None = None,
+        left: Left | None = None,
     ) -> Tensor:
         """The products of several linears with one x, side by side: […, Σ n], or their glu."""
         k: Dim = x.shape[-1]
         assert isinstance(k, int)
+        k -= 4 * left.heads if left else 0
         blocks = self._blocks(parts, k)
         one, sizes = len(blocks) == 1, dict(parts)
         if (
             one and (chosen := blocks[0].format).quantized
         ):  # all of it is one op, and often one dispatch
             w, b = self._constants(blocks[0]), self._bias_of(blocks[0], sizes) if bias else None
-            before = {"norm": norm.weight, "eps": norm.eps, "offset": norm.offset} if norm else {}
+            before: dict[str, Any] = {}
+            if norm:
+                before = {"norm": norm.weight, "eps": norm.eps, "offset": norm.offset}
+            if left:
+                before |= {"past": left.pos, "heads": left.heads, "window": left.window}
             return _LINEAR[chosen.name](x, *w, b, group=chosen.group, act=act, add=plus, **before)
+        if left:
+            x = reshape(
+                join_chunks(
+                    x, left.pos, heads=left.heads, head_dim=k // left.heads, window=left.window
+                ),
+                (1, 1, k),
+            )
         if norm:
             x = rms_norm(x, norm.weight, eps=norm.eps, offset=norm.offset)
         products = [self._product(x, w, self._bias_of(w, sizes) if bias else None) for w in blocks]

@@ -34,7 +34,7 @@ from ..ops import (
     after,
     assign,
     attend,
-    attend_joined,
+    attend_chunks,
     embedding,
     mark,
     mul,
@@ -48,6 +48,7 @@ from ..ops import (
     sample,
     update_caches,
 )
+from ..ops.chunks import Left
 from ..ops.sampling import WORDS
 from ..quant.recipe import Format, Recipe
 from .checkpoint import Norm, Weights
@@ -260,13 +261,15 @@ def _attention(inside: _Inside, x: Tensor, i: int, norm: Norm, plus: Tensor | No
     )
     given = qkv, keys, values, inside.pos, inside.turns[kind], q_norm, k_norm
     window = c.kinds[kind].window
-    if rows == 1:
-        attended = attend_joined(
+    left = None
+    if rows == 1:  # what is left in chunks is joined by the product
+        left = Left(inside.pos, c.heads, window)
+        attended = attend_chunks(
             *given, eps=c.eps, offset=c.norm_offset, scale=c.scale, window=window
         )
     else:
         q = update_caches(*given, eps=c.eps, offset=c.norm_offset)
         grown = after(keys, q), after(values, q)
         attended = attend(q, *grown, inside.pos, scale=c.scale, window=window)
-    merged = reshape(attended, (1, rows, c.heads * c.head_dim))
-    return w.linear(merged, f"{name}.o_proj", c.hidden, bias=c.out_bias, plus=plus)
+        attended = reshape(attended, (1, rows, c.heads * c.head_dim))
+    return w.linear(attended, f"{name}.o_proj", c.hidden, bias=c.out_bias, plus=plus, left=left)

@@ -21,11 +21,23 @@ chunks; what lies in the others is undefined.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..dim import Dim, ceildiv, minimum, upper
 from ..kernel import load
 from ..op import Dispatch, Spec, Tensor, dispatch, fold
 from ..target import Target
 from .attention import Named
+
+
+@dataclass(frozen=True)
+class Left:
+    """What chunks are of: a row at position `pos`, its heads, the window it sees."""
+
+    pos: Tensor | int
+    heads: int
+    window: int | None
+
 
 KEYS = 64
 CHUNKS = 16  # of a decode step; elsewhere as many as there are blocks

@@ -3,6 +3,8 @@
 What a decoder does before and after may be asked for with it, since one row is then one dispatch:
 
     norm  float32 [K]: rms_norm(x, norm, eps, offset) in the place of x
+    past  join_chunks(x, past, heads, K / heads, window) in the place of x, which is what
+          attend_chunks left of one row: so y is [1, 1, N]
     act   "silu" or "gelu_tanh": y is glu(y, act), so half as wide
     add   float32, as y is: is added last
 
@@ -40,6 +42,8 @@ from ..errors import ShapeError, UnsupportedError
 from ..op import Array, Dispatch, Op, Spec, Tensor
 from ..quant import q4gsw, q8gsw
 from ..target import Target
+from .attend_chunks import is_whole, join_chunks
+from .chunks import Left
 from .elementwise import add as plus
 from .glu import glu, require_activation
 from .layout import float32, require_float32, require_strategy, require_vector, rows_of
@@ -47,8 +51,9 @@ from .linear_gemm import gemm
 from .linear_matrix import ROWS as MATRIX_ROWS
 from .linear_matrix import matrix
 from .linear_tiled import tiled
-from .linear_vector import vector
+from .linear_vector import joins, vector
 from .norm import rms_norm
+from .permute import reshape
 
 _STRATEGIES = ("tile", "vector", "gemv_subgroups", "gemv", "gemm", "matrix")
 _GEMV_ROWS = 16  # LANES × 16 rows × a vec4 are the 16 KiB of workgroup memory every adapter has
@@ -70,10 +75,16 @@ def _shape(
     offset: float = 0.0,
     act: str | None = None,
     add: Tensor | None = None,
+    past: Tensor | int = 0,
+    heads: int = 0,
+    window: int | None = None,
     strategy: str | None = None,
 ) -> Spec:
     op = f"linear_q{bits}gsw"
     require_float32(op, x=x)
+    if heads:
+        k = upper(packed.shape[-1]) * 8 // bits
+        x = _join(x, past, heads, k, window)
     if len(packed.shape) != 2 or packed.dtype != _DTYPE[bits]:
         raise ShapeError(f"{op}: packed is {packed.spec}, expected {_DTYPE[bits]}[N, K·{bits}/8]")
     n, k = packed.shape[0], upper(packed.shape[1]) * 8 // bits
@@ -91,24 +102,31 @@ def _shape(
             f"{op}: scales is {scales.spec}, expected float32[{k // group}, {n}]"
             f" (K / group = {k} / {group}, N = {n} rows of packed)"
         )
+    require_vector(op, "bias", bias, n, f"N = {n} rows of packed")
+    require_vector(op, "norm", norm, k, f"K = {k} weights a row")
+    y = _result(op, Spec((*x.shape[:-1], n)), act)
+    if add is not None and add.spec != y:
+        raise ShapeError(f"{op}: add is {add.spec}, expected {y}, what it is added to")
+    _check_strategy(op, bits, x, strategy, high_first=high_first)
+    return y
+
+
+def _check_strategy(
+    op: str, bits: int, x: Tensor, strategy: str | None, *, high_first: bool
+) -> None:
+    """What each of them takes."""
     if high_first and bits != 4:
         raise UnsupportedError(f"{op}: high_first is for 4 bits, two codes to a byte")
     if high_first and strategy in ("vector", "matrix"):
         raise UnsupportedError(f"{op}: strategy {strategy!r} takes the low nibble first")
     if bits != 4 and strategy == "matrix":
         raise UnsupportedError(f"{op}: strategy 'matrix' takes 4 bits")
-    require_vector(op, "bias", bias, n, f"N = {n} rows of packed")
-    require_vector(op, "norm", norm, k, f"K = {k} weights a row")
-    y = _result(op, Spec((*x.shape[:-1], n)), act)
-    if add is not None and add.spec != y:
-        raise ShapeError(f"{op}: add is {add.spec}, expected {y}, what it is added to")
     require_strategy(op, strategy, _STRATEGIES)
     most = {"vector": 1, "gemv": _GEMV_ROWS, "gemv_subgroups": _GEMV_ROWS}.get(strategy or "")
     if most is not None and upper(rows_of(x)) > most:
         raise UnsupportedError(
             f"{op}: strategy {strategy!r} takes up to {most} rows, x is {x.spec}"
         )
-    return y
 
 
 def _result(op: str, y: Spec, act: str | None) -> Spec:
@@ -136,16 +154,29 @@ def _reference(
     offset: float = 0.0,
     act: str | None = None,
     add: Array | None = None,
+    past: Array | int = 0,
+    heads: int = 0,
+    window: int | None = None,
     strategy: str | None = None,
 ) -> Array:
     # A scale for every 32 weights: groups of any length that an op takes.
     codes = packed << 4 | packed >> 4 if high_first else packed
     weight = (q4gsw if bits == 4 else q8gsw).dequantize(codes, scales.repeat(group // 32, 0))
+    if heads:
+        k = weight.shape[1]
+        x = join_chunks.reference(x, past, heads=heads, head_dim=k // heads, window=window)
+        x = x.reshape(1, 1, k)
     v = x if norm is None else rms_norm.reference(x, norm, eps=eps, offset=offset)
     y = v.astype(np.float64) @ weight.T
     y = y if bias is None else y + bias
     y = y if act is None else glu.reference(y, act=act)
     return float32(y if add is None else y + add)
+
+
+def _join(x: Tensor, past: Tensor | int, heads: int, k: int, window: int | None) -> Tensor:
+    """The row [1, 1, K] that chunks are put together to."""
+    joined = join_chunks(x, past, heads=heads, head_dim=k // heads, window=window)
+    return reshape(joined, (1, 1, k))
 
 
 def _choose(target: Target, m: int, bits: int, *, high_first: bool) -> str:
@@ -176,15 +207,30 @@ def _lower(
     offset: float = 0.0,
     act: str | None = None,
     add: Tensor | None = None,
+    past: Tensor | int = 0,
+    heads: int = 0,
+    window: int | None = None,
     strategy: str | None = None,
 ) -> list[Dispatch]:
-    chosen = strategy or _choose(target, upper(rows_of(x)), bits, high_first=high_first)
+    k = upper(packed.shape[1]) * 8 // bits
+    rows = 1 if heads else upper(rows_of(x))
+    chosen = strategy or _choose(target, rows, bits, high_first=high_first)
     operands = {"packed": packed, "scales": scales, "bias": bias}
     whole = operands | {"add": add}
     if chosen == "vector":
         surrounded = whole | {"norm": norm}
-        return [vector(target, y, x, surrounded, group, act, eps=eps, offset=offset)]
+        if heads and not is_whole(target, x) and joins(target, bits, upper(packed.shape[0]), k):
+            left = Left(past, heads, window)
+            return [vector(target, y, x, surrounded, group, act, left, eps=eps, offset=offset)]
     steps: list[Dispatch] = []
+    if heads:  # in the place of the chunks, which nobody reads any more
+        how = {"heads": heads, "head_dim": k // heads, "window": window}
+        row = _join(x, past, heads, k, window)
+        steps += join_chunks.lowered(target, row.args[0], x, past, **how)
+        x = row
+    if chosen == "vector":
+        step = vector(target, y, x, surrounded, group, act, None, eps=eps, offset=offset)
+        return [*steps, step]
     if norm is not None:
         normed = Tensor(x.spec)
         steps += rms_norm.lowered(target, normed, x, norm, eps=eps, offset=offset)

@@ -8,6 +8,7 @@ from ..dim import ceildiv, upper
 from ..kernel import load
 from ..op import Dispatch, Tensor, dispatch, fold
 from ..target import Target
+from .chunks import KEYS, Left
 from .glu import ACTIVATIONS
 
 _VECTOR = load("linear_qgsw_vector")
@@ -35,6 +36,24 @@ def _part(target: Target, bits: int, k: int, blocks: Mapping[str, int]) -> int:
     return -(-slots // parts)
 
 
+def joins(target: Target, bits: int, n: int, k: int) -> bool:
+    """Whether the kernel can join chunks: all of x must fit in workgroup memory."""
+    blocks = _blocks(target, bits, n, k)
+    return _part(target, bits, k, blocks) >= k * bits // 128
+
+
+def _joined(left: Left, chunks: Tensor) -> dict[str, int | bool]:
+    """Knobs for joining."""
+    return {
+        "CHUNKS": upper(chunks.shape[0]),
+        "HEADS": left.heads,
+        "KEYS": KEYS,
+        "WINDOW": left.window or 0,
+        "LIVE": isinstance(left.pos, Tensor),
+        "PAST": 0 if isinstance(left.pos, Tensor) else left.pos,
+    }
+
+
 def vector(
     target: Target,
     y: Tensor,
@@ -42,13 +61,17 @@ def vector(
     operands: Mapping[str, Tensor | None],
     group: int,
     act: str | None,
+    left: Left | None,
     **norm: float,
 ) -> Dispatch:
-    """One row in one dispatch; what is absent is bound to any buffer."""
+    """One row in one dispatch; what is absent is bound to any buffer.
+
+    With `left` x is what attention left in chunks.
+    """
     bound = {name: t or x for name, t in operands.items()}
     packed, scales = bound["packed"], bound["scales"]
-    n, k = upper(packed.shape[0]), upper(x.shape[-1])
     bits = 8 if packed.dtype == "int8" else 4
+    n, k = upper(packed.shape[0]), upper(packed.shape[1]) * 8 // bits
     blocks = _blocks(target, bits, n, k)
     kernel = _VECTOR.specialise(
         BITS=bits,
@@ -62,6 +85,8 @@ def vector(
         **{name.upper(): operands[name] is not None for name in ("norm", "bias", "add")},
         **{name.upper(): value for name, value in norm.items()},
         **blocks,
+        **(_joined(left, x) if left else {}),
     )
+    pos = left.pos if left and isinstance(left.pos, Tensor) else x
     grid = fold(target, ceildiv(n, 4 * blocks["TILES"] * blocks["LANES"] // blocks["DEEP"]))
-    return dispatch(kernel, grid, **bound, x=x, y=y)
+    return dispatch(kernel, grid, **bound, x=x, pos=pos, y=y)
