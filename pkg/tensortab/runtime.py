@@ -30,14 +30,15 @@ class Device:
         self._eager = Eager(backend)
 
     @classmethod
-    async def open(cls, kind: Kind | None = None) -> Device:
+    async def open(cls, kind: Kind | None = None, *, least: bool = False) -> Device:
         """Open a device; without `kind` the best there is, numpy with a warning at worst.
 
-        Raises DeviceError where `kind` is asked for and cannot be had.
+        With `least` it has WebGPU's guaranteed limits and no optional feature, as a small phone's
+        GPU does, whatever is there. Raises DeviceError where `kind` is asked for and cannot be had.
         """
         wanted = kind or ("browser" if sys.platform == "emscripten" else "native")
         try:
-            return cls(await _open(wanted))
+            return cls(await _open(wanted, least=least))
         except (DeviceError, ImportError) as e:
             if kind:
                 raise DeviceError(f"no {kind} device: {e}") from e
@@ -115,14 +116,14 @@ async def call(
     return await (device or await Device.default()).call(function, *args, **kwargs)
 
 
-async def _open(kind: str) -> Backend:
+async def _open(kind: str, *, least: bool) -> Backend:
     # Each backend imports what only its platform has.
     if kind == "browser":
         from .device.browser import BrowserBackend  # noqa: PLC0415
 
-        return await BrowserBackend.open()
+        return await BrowserBackend.open(least=least)
     if kind == "reference":
         return ReferenceBackend()
     from .device.native import NativeBackend  # noqa: PLC0415
 
-    return NativeBackend()
+    return NativeBackend(least=least)

@@ -81,11 +81,12 @@ class BrowserBackend:
         gpu.addEventListener("uncapturederror", self._watches[1])
 
     @classmethod
-    async def open(cls) -> BrowserBackend:
-        """Ask for the fastest adapter, with every limit and wanted feature it has."""
+    async def open(cls, *, least: bool = False) -> BrowserBackend:
+        """Ask for the fastest adapter, with every limit and wanted feature it has, or the least."""
         adapter = await _adapter()
-        features = [f for f in _WANTED if adapter.features.has(f)]
+        features = [f for f in _WANTED if adapter.features.has(f) and not least]
         limits = {name: int(getattr(adapter.limits, name)) for name in DEFAULT_LIMITS}
+        limits = dict(DEFAULT_LIMITS) if least else limits
         wanted = {"requiredFeatures": features, "requiredLimits": limits}
         try:
             gpu = await adapter.requestDevice(_object(wanted))

@@ -39,7 +39,7 @@ _TYPES = {"read": "read-only-storage", "read_write": "storage", "uniform": "unif
 class NativeBackend:
     """A Vulkan, Metal or D3D12 device through wgpu-native."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, least: bool = False) -> None:
         try:
             adapter = wgpu.gpu.request_adapter_sync(power_preference="high-performance")
         except RuntimeError as e:
@@ -47,8 +47,9 @@ class NativeBackend:
                 f"no native adapter: {e}. A GPU's Vulkan driver is missing; without a GPU, Mesa's"
                 " llvmpipe serves (Debian: mesa-vulkan-drivers)"
             ) from e
-        features = [f for f in _WANTED if f in adapter.features]
+        features = [f for f in _WANTED if f in adapter.features and not least]
         limits = {name: adapter.limits[_kebab(name)] for name in DEFAULT_LIMITS}
+        limits = dict(DEFAULT_LIMITS) if least else limits
         self.gpu = adapter.request_device_sync(
             required_features=features, required_limits={_kebab(n): v for n, v in limits.items()}
         )
