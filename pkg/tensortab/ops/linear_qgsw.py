@@ -26,7 +26,8 @@ Strategies, `lower`'s choice unless one is named:
     matrix          many rows, 4 bits: the GPU's matrix units, where the browser has them
                     (linear_matrix.py: float16 products)
 
-Many rows are one dispatch but for the norm and, with `matrix`, the rounding to float16.
+Many rows are one dispatch, after another for the norm; with `matrix` the other one is always there,
+since it rounds to float16, too.
 """
 
 from __future__ import annotations
@@ -184,13 +185,13 @@ def _lower(
     if chosen == "vector":
         surrounded = whole | {"norm": norm}
         return [vector(target, y, x, surrounded, group, act, eps=eps, offset=offset)]
+    if chosen == "matrix":
+        return matrix(target, y, x, whole, group, act, norm, eps=eps, offset=offset)
     steps: list[Dispatch] = []
     if norm is not None:
         normed = Tensor(x.spec)
         steps += rms_norm.lowered(target, normed, x, norm, eps=eps, offset=offset)
         x = normed
-    if chosen == "matrix":
-        return [*steps, *matrix(target, y, x, whole, group, act)]
     if chosen == "gemm":
         return [*steps, gemm(target, y, x, whole, group, act, high_first=high_first)]
     product = y if act is None and add is None else Tensor(Spec((*x.shape[:-1], packed.shape[0])))
