@@ -1,5 +1,7 @@
 """Products by a GPU's matrix units, where the browser has them; float16 products, float32 sums."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from test_linear_qgsw import build, operands, surrounded
@@ -8,6 +10,7 @@ import harness
 import tensortab as tt
 from close import assert_agrees, assert_close, graph_of, reference
 from tensortab.errors import UnsupportedError
+from tensortab.op import Dispatch
 from tensortab.ops import linear_matrix
 
 NEAR = 1e-3  # of y's largest magnitude
@@ -75,11 +78,53 @@ def test_rows_of_any_magnitude(matrices: harness.Tab) -> None:
     assert_close(got / most, want / most, atol=NEAR, rtol=0)
 
 
+def rounded(part: int, normed: bool) -> Callable[..., tt.Tensor]:
+    """The float16 of rows, or else their factors."""
+
+    def specs(x: tt.Tensor) -> list[tt.Spec]:
+        return [tt.Spec(x.shape, "float16"), tt.Spec(x.shape[:1])]
+
+    def lower(
+        target: tt.target.Target, y: tt.Tensor, x: tt.Tensor, norm: tt.Tensor
+    ) -> list[Dispatch]:
+        made = [tt.Tensor(s) for s in specs(x)]
+        made[part] = y
+        how = {"eps": 1e-3, "offset": 0.5}
+        return [linear_matrix.halve(target, *made, x, norm if normed else None, **how)]
+
+    return tt.Op("rounded", lambda x, **_: specs(x)[part], lambda x, **_: x, lower)
+
+
+@pytest.mark.parametrize("normed", [False, True])
+def test_rows_as_float16(native: harness.Native, normed: bool) -> None:
+    """Near 1024 each, whatever its magnitude, by a power of 2; zeros stay."""
+    r = np.random.default_rng(0)
+    x = r.standard_normal((9, 600)) * 10.0 ** np.linspace(-15, 15, 9)[:, None]
+    x[3] = 0
+    a = {"x": x.astype(np.float32), "norm": r.standard_normal(600, np.float32)}
+    halves, factor = (native.run(graph_of(rounded(i, normed), a), **a)["y"] for i in range(2))
+    want = a["x"]
+    if normed:
+        want = tt.ops.rms_norm.reference(want, a["norm"], eps=1e-3, offset=0.5)
+    most = np.abs(want).max(1, keepdims=True)
+    v = halves.reshape(9, -1, 4, 2).swapaxes(2, 3).reshape(9, 600).astype(np.float64)
+    assert (np.frexp(factor)[0] == 0.5).all()
+    assert ((np.abs(v).max(1) >= 512) & (np.abs(v).max(1) <= 1024))[most[:, 0] > 0].all()
+    most[3] = 1
+    assert_close(v * factor[:, None] / most, want / most, atol=2.0**-24, rtol=2.0**-11)
+
+
 def test_it_is_chosen_where_it_is_there() -> None:
     a = operands(64, 8, 32)
     for there, name in ((True, "linear_qgsw_matrix"), (False, "linear_qgsw_gemm")):
         plan = tt.plan.plan(graph_of(build(), a), tt.target.Target("browser", matrices=there))
         assert plan.steps[-1].kernel.name == name
+
+
+def test_many_rows_are_two_dispatches() -> None:
+    made, a = surrounded(64, 8, 32, act="silu")
+    steps = tt.plan.plan(graph_of(made, a), tt.target.Target("browser", matrices=True)).steps
+    assert [s.kernel.name for s in steps] == ["halve_rows", "linear_qgsw_matrix"]
 
 
 def test_what_it_does_not_take() -> None:

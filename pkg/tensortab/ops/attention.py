@@ -36,7 +36,6 @@ _TILE = load("sdpa_tile")
 _MATRIX = load("sdpa_matrix")
 _LAYOUTS = {"bhsd": (0, 1, 2), "bshd": (0, 2, 1)}  # where batch, heads and rows are
 _STRATEGIES = ("row", "tile", "matrix")
-_LARGE_TILES = 36 << 10  # bytes of workgroup memory that `matrix` takes with tiles of 64 keys
 _MATRIX_ROWS = 64  # from here on worth it
 
 Named = Mapping[str, Tensor | Dim | float]  # bindings and Params fields
@@ -161,17 +160,15 @@ def launch(
         blocks = n.batch * n.heads * ceildiv(n.rows, kernel["ROWS"])
         grid = fold(target, ceildiv(blocks, kernel["WIDTH"]))
         return dispatch(kernel, grid, **given)
-    space = target.limits["maxComputeWorkgroupStorageSize"]
     if strategy == "matrix":
         own = {name: knob for name, knob in knobs.items() if name != "MASK"}
-        wide = n.head_dim > 64 or space < _LARGE_TILES
-        kernel = _MATRIX.specialise(D16=n.head_dim // 16, KEYS=32 if wide else 64, **own)
+        kernel = _MATRIX.specialise(D16=n.head_dim // 16, **own)
         taken = {*kernel.fields, *(b.name for b in kernel.bindings)}
         given = {name: value for name, value in given.items() if name in taken}
         tall = 16 * kernel["SUBGROUPS"]
     else:
         quads = 2 if n.head_dim <= 128 else 1
-        kernel = _TILE.specialise(D4=n.head_dim // 4, QUADS=quads, SPACE=space // 16, **knobs)
+        kernel = _TILE.specialise(D4=n.head_dim // 4, QUADS=quads, **knobs)
         tall = 4 * kernel["QUADS"] * kernel["TALL"]
     tiles = ceildiv(n.rows * n.group, tall)
     return dispatch(kernel, (n.batch * n.kv_heads, tiles, 1), **given)

@@ -27,6 +27,23 @@ def _tiles(m: int, n: int, k: int) -> tuple[int, int]:
     return (4, 4) if large or k % 64 else (2, 2)
 
 
+def halve(
+    target: Target,
+    halves: Tensor,
+    factor: Tensor,
+    x: Tensor,
+    norm: Tensor | None,
+    *,
+    eps: float,
+    offset: float,
+) -> Dispatch:
+    """Round rows of x, normed if `norm` is there, to float16."""
+    kernel = _HALVE.specialise(NORM=norm is not None)
+    operands = {"x": x, "norm": norm or x, "halves": halves, "factor": factor}
+    m, k = rows_of(x), x.shape[-1]
+    return dispatch(kernel, fold(target, m), **operands, M=m, K=k, eps=eps, offset=offset)
+
+
 def matrix(
     target: Target,
     y: Tensor,
@@ -34,8 +51,12 @@ def matrix(
     operands: Mapping[str, Tensor | None],
     group: int,
     act: str | None,
+    norm: Tensor | None,
+    *,
+    eps: float,
+    offset: float,
 ) -> list[Dispatch]:
-    """The product and what comes after it; what is absent is bound to any buffer."""
+    """Rounding; the product and what comes after it. What is absent is bound to any buffer."""
     bound = {name: t or x for name, t in operands.items()}
     m, n, k = rows_of(x), upper(bound["packed"].shape[0]), upper(x.shape[-1])
     halves, factor = Tensor(Spec((m, k), "float16")), Tensor(Spec((m,)))
@@ -53,6 +74,6 @@ def matrix(
     )
     grid = fold(target, ceildiv(m, 32 * down) * ceildiv(n, 32 * across))
     return [
-        dispatch(_HALVE, fold(target, m), x=x, halves=halves, factor=factor, M=m, K=k),
+        halve(target, halves, factor, x, norm, eps=eps, offset=offset),
         dispatch(kernel, grid, **bound, x=halves, factor=factor, y=y, M=m),
     ]

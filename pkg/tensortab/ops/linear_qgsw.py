@@ -28,11 +28,13 @@ Strategies, `lower`'s choice unless one is named:
     matrix          many rows, 4 bits: the GPU's matrix units, where the browser has them
                     (linear_matrix.py: float16 products)
 
-Many rows are one dispatch but for the norm and, with `matrix`, the rounding to float16.
+Many rows are one dispatch, after another for the norm; with `matrix` the other one is always there,
+since it rounds to float16, too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -42,7 +44,7 @@ from ..errors import ShapeError, UnsupportedError
 from ..op import Array, Dispatch, Op, Spec, Tensor
 from ..quant import q4gsw, q8gsw
 from ..target import Target
-from .attend_chunks import is_whole, join_chunks
+from .attend_chunks import join_chunks
 from .chunks import Left
 from .elementwise import add as plus
 from .glu import glu, require_activation
@@ -179,6 +181,12 @@ def _join(x: Tensor, past: Tensor | int, heads: int, k: int, window: int | None)
     return reshape(joined, (1, 1, k))
 
 
+def _joined(target: Target, row: Tensor) -> Sequence[Dispatch]:
+    """The dispatches of `_join`'s row, which takes the chunks' place: nobody reads them again."""
+    joined = row.args[0]
+    return join_chunks.lowered(target, joined, *joined.args, **joined.kwargs)
+
+
 def _choose(target: Target, m: int, bits: int, *, high_first: bool) -> str:
     if target.software:
         return "tile"
@@ -212,31 +220,25 @@ def _lower(
     window: int | None = None,
     strategy: str | None = None,
 ) -> list[Dispatch]:
-    k = upper(packed.shape[1]) * 8 // bits
     rows = 1 if heads else upper(rows_of(x))
     chosen = strategy or _choose(target, rows, bits, high_first=high_first)
     operands = {"packed": packed, "scales": scales, "bias": bias}
     whole = operands | {"add": add}
+    left, steps = Left(past, heads, window) if heads else None, list[Dispatch]()
+    if left and not (chosen == "vector" and joins(target, left, x, packed)):
+        x = _join(x, past, heads, upper(packed.shape[1]) * 8 // bits, window)
+        steps += _joined(target, x)
+        left = None
     if chosen == "vector":
         surrounded = whole | {"norm": norm}
-        if heads and not is_whole(target, x) and joins(target, bits, upper(packed.shape[0]), k):
-            left = Left(past, heads, window)
-            return [vector(target, y, x, surrounded, group, act, left, eps=eps, offset=offset)]
-    steps: list[Dispatch] = []
-    if heads:  # in the place of the chunks, which nobody reads any more
-        how = {"heads": heads, "head_dim": k // heads, "window": window}
-        row = _join(x, past, heads, k, window)
-        steps += join_chunks.lowered(target, row.args[0], x, past, **how)
-        x = row
-    if chosen == "vector":
-        step = vector(target, y, x, surrounded, group, act, None, eps=eps, offset=offset)
+        step = vector(target, y, x, surrounded, group, act, left, eps=eps, offset=offset)
         return [*steps, step]
+    if chosen == "matrix":
+        return [*steps, *matrix(target, y, x, whole, group, act, norm, eps=eps, offset=offset)]
     if norm is not None:
         normed = Tensor(x.spec)
         steps += rms_norm.lowered(target, normed, x, norm, eps=eps, offset=offset)
         x = normed
-    if chosen == "matrix":
-        return [*steps, *matrix(target, y, x, whole, group, act)]
     if chosen == "gemm":
         return [*steps, gemm(target, y, x, whole, group, act, high_first=high_first)]
     product = y if act is None and add is None else Tensor(Spec((*x.shape[:-1], packed.shape[0])))

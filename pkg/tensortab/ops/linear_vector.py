@@ -8,6 +8,7 @@ from ..dim import ceildiv, upper
 from ..kernel import load
 from ..op import Dispatch, Tensor, dispatch, fold
 from ..target import Target
+from .attend_chunks import is_whole
 from .chunks import KEYS, Left
 from .glu import ACTIVATIONS
 
@@ -27,19 +28,25 @@ def _blocks(target: Target, bits: int, n: int, k: int) -> dict[str, int]:
     return {"DEEP": deep, "HOLD": -(-slots // deep), "LANES": gangs * deep, "TILES": tiles}
 
 
-def _part(target: Target, bits: int, k: int, blocks: Mapping[str, int]) -> int:
-    """Slots of x that the `vector` kernel stages: all, or equal parts that fit beside its sums."""
+def _part(
+    target: Target, bits: int, k: int, blocks: Mapping[str, int], left: Left | None, x: Tensor
+) -> int:
+    """Slots of x that the `vector` kernel stages: all, or equal parts that fit beside the rest."""
     sums = 4 * blocks["LANES"] * (4 * blocks["TILES"] + 1)
-    room = target.limits["maxComputeWorkgroupStorageSize"] - sums
+    shares = 4 * upper(x.shape[0]) * left.heads if left else 0
+    room = target.limits["maxComputeWorkgroupStorageSize"] - sums - shares
     slots = k * bits // 128
     parts = -(-slots // (room // (16 * 32 // bits) - 1))
     return -(-slots // parts)
 
 
-def joins(target: Target, bits: int, n: int, k: int) -> bool:
+def joins(target: Target, left: Left, chunks: Tensor, packed: Tensor) -> bool:
     """Whether the kernel can join chunks: all of x must fit in workgroup memory."""
-    blocks = _blocks(target, bits, n, k)
-    return _part(target, bits, k, blocks) >= k * bits // 128
+    bits = 8 if packed.dtype == "int8" else 4
+    n, slots = upper(packed.shape[0]), upper(packed.shape[1]) // 16
+    k = slots * 128 // bits
+    part = _part(target, bits, k, _blocks(target, bits, n, k), left, chunks)
+    return part == slots and not is_whole(target, chunks)
 
 
 def _joined(left: Left, chunks: Tensor) -> dict[str, int | bool]:
@@ -81,7 +88,7 @@ def vector(
         N=n,
         K=k,
         GROUP=group,
-        PART=_part(target, bits, k, blocks),
+        PART=_part(target, bits, k, blocks, left, x),
         **{name.upper(): operands[name] is not None for name in ("norm", "bias", "add")},
         **{name.upper(): value for name, value in norm.items()},
         **blocks,
