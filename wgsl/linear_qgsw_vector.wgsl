@@ -54,6 +54,7 @@ const PITCH = PART + 1u;     // one longer than needed: neighbours write to othe
 const WIDTH = select(4u, 2u, GLU > 0u);  // elements of y a tile makes
 const LENGTH = select(N, N / 2u, GLU > 0u);  // of y
 const GANGS = LANES / DEEP;
+const ALL = (LENGTH + WIDTH - 1u) / WIDTH;  // tiles there are
 const D4 = K / (4u * HEADS);
 const STRIDE = K / 4u + HEADS;  // vec4s of a chunk
 const VECS = (K / 4u + LANES - 1u) / LANES;
@@ -193,8 +194,11 @@ fn main(
   let lane = local.x;
   let depth = lane % DEEP;
   let first = (workgroup.x + workgroup.y * workgroups.x) * (GANGS * TILES);
-  let own = first + lane / DEEP * TILES;
+  let own = first + lane / DEEP;
   var next = load_tile(own, depth);
+  // What the first element of y that this invocation stores is added to: a load that may take its time.
+  var more = 0.0;
+  if (ADD && lane < WIDTH * GANGS * TILES) { more = add[min(first * WIDTH + lane, LENGTH - 1u)]; }
 
   var v = array<array<vec4<f32>, QUADS>, HOLD>();
   var square = vec4<f32>(0.0);
@@ -226,9 +230,11 @@ fn main(
   let size = u32(subgroupAdd(1.0));
   let whole = min(size, DEEP);  // neighbours whose sums become one
   let one = powers();
-  for (var t = 0u; t < TILES; t++) {
+  // A number of turns that no compiler knows: unrolled they would not fit in a cache of instructions.
+  let turns = min(TILES, (ALL + GANGS - 1u - min(first, ALL)) / GANGS);
+  for (var t = 0u; t < turns; t++) {
     let words = next;
-    if (t + 1u < TILES) { next = load_tile(own + t + 1u, depth); }
+    if (t + 1u < turns) { next = load_tile(own + (t + 1u) * GANGS, depth); }
     var sum = vec4<f32>(0.0);
     for (var h = 0u; h < HOLD; h++) {
       sum += scales_of(words[h].scales) * vec4<f32>(
@@ -252,7 +258,7 @@ fn main(
     let pieces = DEEP / whole;
     var sum = vec4<f32>(0.0);
     for (var j = 0u; j < pieces; j++) {
-      sum += partial[tile % TILES * LANES + tile / TILES * pieces + j];
+      sum += partial[tile / GANGS * LANES + tile % GANGS * pieces + j];
     }
     if (NORM) {
       var total = 0.0;
@@ -266,7 +272,8 @@ fn main(
       if (BIAS) { up += bias[at + N / 2u]; }
       result = activate(result) * up;
     }
-    if (ADD) { result += add[at]; }
+    if (ADD) { result += more; }
+    if (ADD && i + LANES < WIDTH * GANGS * TILES) { more = add[min(at + LANES, LENGTH - 1u)]; }
     y[at] = result;
   }
 }

@@ -282,7 +282,8 @@ def test_a_product_joins_what_was_left(
 ) -> None:
     k, n = heads * d, 37
     random = np.random.default_rng(k)
-    graph = step(heads, kv_heads, d, positions[-1] + 1, window=window, strategy=made)
+    options = {"dtype": "float32", "window": window, "strategy": made}
+    graph = step(heads, kv_heads, d, positions[-1] + 1, **options)
     packed, scales = tt.quant.q4gsw.quantize(random.standard_normal((n, k), np.float32), 32)
     left = graph.outputs["k"].args[1]
     graph.outputs.clear()

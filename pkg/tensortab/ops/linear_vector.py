@@ -13,13 +13,19 @@ from .chunks import KEYS, Left
 from .glu import ACTIVATIONS
 
 _VECTOR = load("linear_qgsw_vector")
+_MANY_COLUMNS = 8192
 _WORKGROUPS = 1024  # enough to fill a GPU
 _HELD = 16  # vec4s of x in an invocation's registers, unless a workgroup would be too large
 
 
 def _blocks(target: Target, bits: int, n: int, k: int) -> dict[str, int]:
-    """How the `vector` kernel shares a matrix out, by measurement (bench/sweep.py, one H100)."""
-    slots, held = k * bits // 128, _HELD * bits // 32
+    """How the `vector` kernel shares a matrix out, by measurement (bench/sweep.py, one H100).
+
+    Many columns fill a GPU by themselves, and an invocation may have more of them and of x; few
+    want more invocations along K.
+    """
+    slots, wide = k * bits // 128, n >= _MANY_COLUMNS
+    held = _HELD * bits // 32 if wide else 1
     most = min(target.limits["maxComputeInvocationsPerWorkgroup"], 256)
     hold = min(max(held, -(-slots // most)), slots)
     deep = -(-slots // (32 * hold)) * 32
