@@ -6,18 +6,19 @@
 //   GLU   y[N/2] = act(v[n]) · v[n + N/2]
 //   ADD   + add, as long as y
 //
-// DEEP invocations, a gang, share 4 columns of w at a time, side by side, or with GLU two and the two
-// that go with them: a tile, TILES of them one after the other. An invocation has the same HOLD slots of
-// all of them, 16 bytes of a column each, so that its part of x stays in registers: it gets there through
-// workgroup memory, PART slots at a time, as neighbours must read neighbours. Loads of the next tile are
-// on their way while one is multiplied. Everything that addresses depend on is a knob, so that they need
-// no load. Subgroups of any size. Layouts: quant/.
+// An invocation owns four columns of w, side by side, or with GLU two and the two that go with them,
+// and 16 bytes of each at a time: a slot. ACROSS invocations side by side own 4 · ACROSS columns and
+// the same slots; DEEP of those share the columns' slots out; a workgroup has LANES invocations. Loads
+// of w and of scales are on their way before anything waits, the next slot's while one is multiplied.
+// x, PART slots of it at a time, comes through workgroup memory, where neighbours read neighbours.
+// Everything that addresses depend on is a knob, so that they need no load. Subgroups of any size.
+// Layouts: quant/.
 
 enable subgroups;
 
 const BITS: u32 = 4u;        // knob: 4 (offset binary, low nibble first) | 8 (two's complement)
 const HALF: bool = false;    // knob: scales are f16 pairs, not f32
-const EVEN: bool = false;    // knob: N is even, so that scales are read two at a time
+const EVEN: bool = false;    // knob: N is even, N/2 too with GLU, so that scales are read two at a time
 const NORM: bool = false;    // knob: normalize x
 const BIAS: bool = false;    // knob: add bias
 const ADD: bool = false;     // knob: add `add`
@@ -33,11 +34,10 @@ const LIVE: bool = false;    // knob: the position is pos[0], not PAST
 const PAST: u32 = 0u;        // knob: the position
 const EPS: f32 = 1e-6;       // knob: of the norm
 const OFFSET: f32 = 0.0;     // knob: of the norm
-const DEEP: u32 = 32u;       // knob: invocations along K, a multiple of 32; a power of two if subgroups are larger
-const HOLD: u32 = 1u;        // knob: slots of an invocation, DEEP apart
-const LANES: u32 = 64u;      // knob: invocations per workgroup, a multiple of DEEP
-const TILES: u32 = 1u;       // knob: tiles of a gang
-const PART: u32 = 8u;        // knob: slots of x in workgroup memory
+const ACROSS: u32 = 4u;      // knob: invocations side by side along N, a power of two
+const DEEP: u32 = 8u;        // knob: invocations along K, a power of two
+const LANES: u32 = 64u;      // knob: invocations per workgroup, a multiple of ACROSS · DEEP
+const PART: u32 = 8u;        // knob: slots of x in workgroup memory, a multiple of DEEP
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> norm: array<vec4<f32>>;  // any buffer without NORM
@@ -50,27 +50,29 @@ const PART: u32 = 8u;        // knob: slots of x in workgroup memory
 
 const QUADS = 32u / BITS;    // vec4s of x that a slot is multiplied with
 const SLOTS = K * BITS / 128u;
+const STEPS = PART / DEEP;   // slots of a part an invocation multiplies
+const ROUNDS = (QUADS * PART + LANES - 1u) / LANES;
 const PITCH = PART + 1u;     // one longer than needed: neighbours write to other banks, too
-const WIDTH = select(4u, 2u, GLU > 0u);  // elements of y a tile makes
+const WIDTH = select(4u, 2u, GLU > 0u);  // elements of y an invocation's columns make
+const WIDE = LANES / DEEP;   // fours of columns a workgroup owns
 const LENGTH = select(N, N / 2u, GLU > 0u);  // of y
-const GANGS = LANES / DEEP;
-const ALL = (LENGTH + WIDTH - 1u) / WIDTH;  // tiles there are
+
 const D4 = K / (4u * HEADS);
 const STRIDE = K / 4u + HEADS;  // vec4s of a chunk
 const VECS = (K / 4u + LANES - 1u) / LANES;
 
 var<workgroup> x_tile: array<vec4<f32>, QUADS * PITCH>;  // [vec4 of a slot][slot]
-var<workgroup> partial: array<vec4<f32>, TILES * LANES>; // [tile][subgroup]
+var<workgroup> partial: array<vec4<f32>, LANES>;         // a subgroup's sums
 var<workgroup> squares: array<f32, LANES>;
 var<workgroup> shares: array<f32, max(CHUNKS * HEADS, 1u)>;  // [chunk][head]
 
 // 16 bytes of four columns, and the words that hold their scales.
 struct Slot { a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>, scales: vec4<u32>, }
 
-// The four columns of a tile; past the edge, others again.
-fn columns(tile: u32) -> vec4<u32> {
-  var n = vec2<u32>(4u * tile, 4u * tile + 2u);
-  if (GLU > 0u) { n = vec2<u32>(2u * tile, 2u * tile + N / 2u); }
+// The four columns of an invocation; past the edge, others again.
+fn columns(quad: u32) -> vec4<u32> {
+  var n = vec2<u32>(4u * quad, 4u * quad + 2u);
+  if (GLU > 0u) { n = vec2<u32>(2u * quad, 2u * quad + N / 2u); }
   if (EVEN) {
     n = min(n, vec2<u32>(N - 2u));
     return vec4<u32>(n.x, n.x + 1u, n.y, n.y + 1u);
@@ -78,8 +80,7 @@ fn columns(tile: u32) -> vec4<u32> {
   return min(vec4<u32>(n.x, n.x + 1u, n.y, n.y + 1u), vec4<u32>(N - 1u));
 }
 
-fn load_slot(n: vec4<u32>, i: u32) -> Slot {
-  let slot = min(i, SLOTS - 1u);
+fn load(n: vec4<u32>, slot: u32) -> Slot {
   let at = n * SLOTS + slot;
   let s = n + slot * (128u / BITS) / GROUP * N;
   var words = vec4<u32>(0u);
@@ -92,13 +93,6 @@ fn load_slot(n: vec4<u32>, i: u32) -> Slot {
     words = vec4<u32>(scales[s.x], scales[s.y], scales[s.z], scales[s.w]);
   }
   return Slot(packed[at.x], packed[at.y], packed[at.z], packed[at.w], words);
-}
-
-fn load_tile(tile: u32, depth: u32) -> array<Slot, HOLD> {
-  let n = columns(tile);
-  var found = array<Slot, HOLD>();
-  for (var h = 0u; h < HOLD; h++) { found[h] = load_slot(n, depth + h * DEEP); }
-  return found;
 }
 
 fn scales_of(words: vec4<u32>) -> vec4<f32> {
@@ -192,88 +186,95 @@ fn main(
   @builtin(local_invocation_id) local: vec3<u32>,
 ) {
   let lane = local.x;
-  let depth = lane % DEEP;
-  let first = (workgroup.x + workgroup.y * workgroups.x) * (GANGS * TILES);
-  let own = first + lane / DEEP;
-  var next = load_tile(own, depth);
-  // What the first element of y that this invocation stores is added to: a load that may take its time.
-  var more = 0.0;
-  if (ADD && lane < WIDTH * GANGS * TILES) { more = add[min(first * WIDTH + lane, LENGTH - 1u)]; }
+  let depth = lane / ACROSS % DEEP;
+  let first = (workgroup.x + workgroup.y * workgroups.x) * WIDE;
+  let n = columns(first + lane / (ACROSS * DEEP) * ACROSS + lane % ACROSS);
 
-  var v = array<array<vec4<f32>, QUADS>, HOLD>();
+  var next = load(n, min(depth, SLOTS - 1u));
+  // What the element of y that this invocation stores is added to: a load that may take its time.
+  var more = 0.0;
+  if (ADD && lane < WIDTH * WIDE) { more = add[min(first * WIDTH + lane, LENGTH - 1u)]; }
+  var a = vec4<f32>(0.0);
+  var b = vec4<f32>(0.0);
+  var c = vec4<f32>(0.0);
+  var d = vec4<f32>(0.0);
   var square = vec4<f32>(0.0);
   if (CHUNKS > 0u) { join(lane); }
   for (var part = 0u; part < SLOTS; part += PART) {
     if (part > 0u) { workgroupBarrier(); }
-    for (var i = 0u; i < (QUADS * PART + LANES - 1u) / LANES; i++) {
-      let j = lane + i * LANES;
-      let at = part * QUADS + j;
-      if (CHUNKS == 0u && j < QUADS * PART && at < K / 4u) {
-        var w = x[at];
-        if (NORM) {
-          square += w * w;
-          w *= OFFSET + norm[at];
+    if (CHUNKS == 0u) {  // all loads first: one after the other they would wait for each other
+      var loaded = array<vec4<f32>, ROUNDS>();
+      for (var i = 0u; i < ROUNDS; i++) {
+        loaded[i] = x[min(part * QUADS + lane + i * LANES, K / 4u - 1u)];
+      }
+      if (NORM) {
+        for (var i = 0u; i < ROUNDS; i++) {
+          let j = lane + i * LANES;
+          let at = min(part * QUADS + j, K / 4u - 1u);
+          if (j < QUADS * PART && part * QUADS + j < K / 4u) { square += loaded[i] * loaded[i]; }
+          loaded[i] *= OFFSET + norm[at];
         }
-        x_tile[j % QUADS * PITCH + j / QUADS] = w;
+      }
+      for (var i = 0u; i < ROUNDS; i++) {
+        let j = lane + i * LANES;
+        if (j < QUADS * PART) { x_tile[j % QUADS * PITCH + j / QUADS] = loaded[i]; }
       }
     }
     workgroupBarrier();
-    for (var h = 0u; h < HOLD; h++) {
-      let held = depth + h * DEEP - part;  // beyond any part where the slot comes before this one
-      if (held < PART && held + part < SLOTS) {
-        for (var j = 0u; j < QUADS; j++) { v[h][j] = x_tile[j * PITCH + held]; }
+    for (var i = 0u; i < STEPS; i++) {
+      let held = depth + i * DEEP;  // of the slots in workgroup memory
+      let words = next;
+      if (part + (i + 1u) * DEEP < SLOTS) { next = load(n, min(part + held + DEEP, SLOTS - 1u)); }
+      if (part + held < SLOTS) {
+        var v = array<vec4<f32>, QUADS>();
+        for (var j = 0u; j < QUADS; j++) { v[j] = x_tile[j * PITCH + held]; }
+        let scale = scales_of(words.scales);
+        a += multiply(words.a, v) * scale.x;
+        b += multiply(words.b, v) * scale.y;
+        c += multiply(words.c, v) * scale.z;
+        d += multiply(words.d, v) * scale.w;
       }
     }
   }
+  let one = powers();
+  var sum = vec4<f32>(dot(a, one), dot(b, one), dot(c, one), dot(d, one));
+  var sum_of_squares = dot(square, vec4<f32>(1.0));
 
   // Invocations of a subgroup are neighbours in a workgroup of one dimension.
   let size = u32(subgroupAdd(1.0));
-  let whole = min(size, DEEP);  // neighbours whose sums become one
-  let one = powers();
-  // A number of turns that no compiler knows: unrolled they would not fit in a cache of instructions.
-  let turns = min(TILES, (ALL + GANGS - 1u - min(first, ALL)) / GANGS);
-  for (var t = 0u; t < turns; t++) {
-    let words = next;
-    if (t + 1u < turns) { next = load_tile(own + (t + 1u) * GANGS, depth); }
-    var sum = vec4<f32>(0.0);
-    for (var h = 0u; h < HOLD; h++) {
-      sum += scales_of(words[h].scales) * vec4<f32>(
-        dot(multiply(words[h].a, v[h]), one), dot(multiply(words[h].b, v[h]), one),
-        dot(multiply(words[h].c, v[h]), one), dot(multiply(words[h].d, v[h]), one));
-    }
-    for (var i = 1u; i < whole; i *= 2u) { sum += subgroupShuffleXor(sum, i); }
-    if (lane % whole == 0u) { partial[t * LANES + lane / whole] = sum; }
-  }
+  let whole = clamp(size, ACROSS, ACROSS * DEEP);  // neighbours whose sums of a column become one
+  for (var i = ACROSS; i < whole; i *= 2u) { sum += subgroupShuffleXor(sum, i); }
+  if (lane % whole < ACROSS) { partial[lane / whole * ACROSS + lane % ACROSS] = sum; }
   if (NORM) {
-    let sum_of_squares = subgroupAdd(dot(square, vec4<f32>(1.0)));
+    sum_of_squares = subgroupAdd(sum_of_squares);
     if (lane % size == 0u) { squares[lane / size] = sum_of_squares; }
   }
   workgroupBarrier();
 
   // An invocation per element of y.
-  for (var i = lane; i < WIDTH * GANGS * TILES; i += LANES) {
+  for (var i = lane; i < WIDTH * WIDE; i += LANES) {
     let at = first * WIDTH + i;
     if (at >= LENGTH) { break; }
-    let tile = i / WIDTH;
-    let pieces = DEEP / whole;
-    var sum = vec4<f32>(0.0);
+    let pieces = ACROSS * DEEP / whole;
+    let quad = i / WIDTH;
+    var v = vec4<f32>(0.0);
     for (var j = 0u; j < pieces; j++) {
-      sum += partial[tile / GANGS * LANES + tile % GANGS * pieces + j];
+      v += partial[(quad / ACROSS * pieces + j) * ACROSS + quad % ACROSS];
     }
     if (NORM) {
       var total = 0.0;
       for (var j = 0u; j < LANES / size; j++) { total += squares[j]; }
-      sum *= inverseSqrt(total / f32(K) + EPS);
+      v *= inverseSqrt(total / f32(K) + EPS);
     }
-    var result = sum[i % WIDTH];
+    var result = v[i % WIDTH];
     if (BIAS) { result += bias[at]; }
     if (GLU > 0u) {
-      var up = sum[i % WIDTH + 2u];
+      var up = v[i % WIDTH + 2u];
       if (BIAS) { up += bias[at + N / 2u]; }
       result = activate(result) * up;
     }
     if (ADD) { result += more; }
-    if (ADD && i + LANES < WIDTH * GANGS * TILES) { more = add[min(at + LANES, LENGTH - 1u)]; }
+    if (ADD && i + LANES < WIDTH * WIDE) { more = add[min(at + LANES, LENGTH - 1u)]; }
     y[at] = result;
   }
 }

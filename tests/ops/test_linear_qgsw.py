@@ -236,9 +236,7 @@ def test_fits_the_smallest_adapters(strategy: str) -> None:
     vec4s = {
         "linear_qgsw_gemv": lambda k: k["LANES"] * k["ROWS"],
         "linear_qgsw_gemm": lambda k: 4 * (16 * k["ROWS"] + 128),
-        "linear_qgsw_vector": lambda k: (
-            k["LANES"] * (4 * k["TILES"] + 1) // 4 + 8 * (k["PART"] + 1)
-        ),
+        "linear_qgsw_vector": lambda k: k["LANES"] * 5 // 4 + 8 * (k["PART"] + 1),
         "linear_qgsw_tile": lambda _: 0,
     }[kernel.name](kernel)
     assert vec4s * 16 <= 16384

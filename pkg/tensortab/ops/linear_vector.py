@@ -13,37 +13,33 @@ from .chunks import KEYS, Left
 from .glu import ACTIVATIONS
 
 _VECTOR = load("linear_qgsw_vector")
-_MANY_COLUMNS = 8192
-_WORKGROUPS = 1024  # enough to fill a GPU
-_HELD = 16  # vec4s of x in an invocation's registers, unless a workgroup would be too large
 
 
-def _blocks(target: Target, bits: int, n: int, k: int) -> dict[str, int]:
+def _blocks(n: int, k: int) -> dict[str, int]:
     """How the `vector` kernel shares a matrix out, by measurement (bench/sweep.py, one H100).
 
-    Many columns fill a GPU by themselves, and an invocation may have more of them and of x; few
-    want more invocations along K.
+    Many columns fill a GPU by themselves; few want more invocations along K.
     """
-    slots, wide = k * bits // 128, n >= _MANY_COLUMNS
-    held = _HELD * bits // 32 if wide else 1
-    most = min(target.limits["maxComputeInvocationsPerWorkgroup"], 256)
-    hold = min(max(held, -(-slots // most)), slots)
-    deep = -(-slots // (32 * hold)) * 32
-    gangs = max(1, 128 // deep)
-    tiles = max(1, min(8, n // (4 * gangs * _WORKGROUPS)))
-    return {"DEEP": deep, "HOLD": -(-slots // deep), "LANES": gangs * deep, "TILES": tiles}
+    if n >= 65536:
+        return {"ACROSS": 8, "DEEP": 8, "LANES": 128}
+    if n >= 8192:
+        return {"ACROSS": 4, "DEEP": 16, "LANES": 128}
+    if k >= 4096:
+        return {"ACROSS": 4, "DEEP": 64, "LANES": 256}
+    return {"ACROSS": 2, "DEEP": 32, "LANES": 64}
 
 
 def _part(
     target: Target, bits: int, k: int, blocks: Mapping[str, int], left: Left | None, x: Tensor
 ) -> int:
     """Slots of x that the `vector` kernel stages: all, or equal parts that fit beside the rest."""
-    sums = 4 * blocks["LANES"] * (4 * blocks["TILES"] + 1)
+    sums = 20 * blocks["LANES"]
     shares = 4 * upper(x.shape[0]) * left.heads if left else 0
     room = target.limits["maxComputeWorkgroupStorageSize"] - sums - shares
-    slots = k * bits // 128
-    parts = -(-slots // (room // (16 * 32 // bits) - 1))
-    return -(-slots // parts)
+    slots, deep = k * bits // 128, blocks["DEEP"]
+    most = room // (16 * 32 // bits) - 1
+    parts = -(-slots // (most // deep * deep))
+    return -(-slots // (parts * deep)) * deep
 
 
 def joins(target: Target, left: Left, chunks: Tensor, packed: Tensor) -> bool:
@@ -51,8 +47,8 @@ def joins(target: Target, left: Left, chunks: Tensor, packed: Tensor) -> bool:
     bits = 8 if packed.dtype == "int8" else 4
     n, slots = upper(packed.shape[0]), upper(packed.shape[1]) // 16
     k = slots * 128 // bits
-    part = _part(target, bits, k, _blocks(target, bits, n, k), left, chunks)
-    return part == slots and not is_whole(target, chunks)
+    part = _part(target, bits, k, _blocks(n, k), left, chunks)
+    return part >= slots and not is_whole(target, chunks)
 
 
 def _joined(left: Left, chunks: Tensor) -> dict[str, int | bool]:
@@ -85,7 +81,7 @@ def vector(
     packed, scales = bound["packed"], bound["scales"]
     bits = 8 if packed.dtype == "int8" else 4
     n, k = upper(packed.shape[0]), upper(packed.shape[1]) * 8 // bits
-    blocks = _blocks(target, bits, n, k)
+    blocks = _blocks(n, k)
     kernel = _VECTOR.specialise(
         BITS=bits,
         HALF=scales.dtype == "float16",
@@ -101,5 +97,5 @@ def vector(
         **(_joined(left, x) if left else {}),
     )
     pos = left.pos if left and isinstance(left.pos, Tensor) else x
-    grid = fold(target, ceildiv(n, 4 * blocks["TILES"] * blocks["LANES"] // blocks["DEEP"]))
+    grid = fold(target, ceildiv(n, 4 * blocks["LANES"] // blocks["DEEP"]))
     return dispatch(kernel, grid, **bound, x=x, pos=pos, y=y)
