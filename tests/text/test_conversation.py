@@ -194,7 +194,7 @@ def test_a_stream_that_is_left_submits_nothing_more(
 def test_a_long_prompt_can_be_left_between_its_chunks(
     native: harness.Native, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tensortab.text.generator.CHUNK", 8)
+    monkeypatch.setattr("tensortab.models.sessions._FEW", 8)
     ids = [int(i) for i in range(3, 83)]  # ten chunks
 
     async def work(model: Any) -> None:

@@ -9,9 +9,22 @@ from ..bars import Progress
 from ..graph import Graph
 from ..runtime import Device
 from ..session import Session
+from ..target import Target
 from ..weights import Checkpoint
 from .checkpoint import Weights
+from .decoder import Config
 from .fill import check, fill
+
+_FEW = 128  # tokens of a prompt a run, on software
+_MANY = 2048  # and on a GPU at most, which multiplies faster the more there are
+_WORK = 128 << 20  # bytes of the largest tensor there, where a binding may be four times as large
+
+
+def prompt_rows(config: Config, target: Target) -> int:
+    """Tokens of a prompt that a run takes: never more than the context."""
+    widest = max(config.hidden, config.intermediate, config.heads * config.head_dim)
+    rows = min(_WORK, target.largest // 4) // (4 * widest)
+    return min(_FEW if target.software else min(_MANY, rows), config.context)
 
 
 async def open_sessions(

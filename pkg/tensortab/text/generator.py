@@ -29,13 +29,12 @@ from ..dim import Sym
 from ..errors import ShapeError
 from ..models import decoder
 from ..models.checkpoint import Weights
-from ..models.sessions import open_sessions
+from ..models.sessions import open_sessions, prompt_rows
 from ..op import Array
 from ..profile import Profile
 from ..quant.recipe import Recipe
 from ..runtime import Device
 from ..session import Session
-from ..target import Target
 from ..weights import Checkpoint
 from .chat import ChatTemplate, Messages
 from .pieces import Pieces
@@ -54,17 +53,7 @@ from .tokenizer import Tokenizer, check_tokens
 from .turn import Outputs, Turn
 from .usage import Timings, Usage
 
-CHUNK = 128  # tokens of a prompt a run, on software
-_MANY = 2048  # and on a GPU at most, which multiplies faster the more there are
-_WORK = 128 << 20  # bytes of the largest tensor there
 _BEFORE = 8  # tokens of the prompt that the first piece is decoded after
-
-
-def _chunk(config: decoder.Config, target: Target) -> int:
-    """Tokens of a prompt a run: never more than the context, nor than tensors of _WORK hold."""
-    widths = (config.hidden, config.intermediate, config.heads * config.head_dim)
-    rows = min(_WORK, target.largest) // (4 * max(widths))
-    return min(CHUNK if target.software else min(_MANY, rows), config.context)
 
 
 @dataclass
@@ -104,7 +93,7 @@ class Generator:
         """
         check_tokens(tokenizer, config.vocab)
         eos, defaults = ends(generation, config.vocab), sampling_defaults(generation)
-        chunk, most = _chunk(config, device.info), device.info.largest
+        chunk, most = prompt_rows(config, device.info), device.info.largest
         rows = Sym("rows", chunk, min=1)
         graph, weights = decoder.build(config, recipe, rows=rows, fed=True, most=most)
         single, _ = decoder.build(config, recipe, most=most)
