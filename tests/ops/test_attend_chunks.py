@@ -12,7 +12,7 @@ from close import assert_close, leaf
 from played import Feed, burst, on, play
 from tensortab.errors import ShapeError, UnsupportedError
 from tensortab.plan import plan
-from tensortab.target import Target
+from tensortab.target import DEFAULT_LIMITS, Target
 
 CLOSE = {"atol": 2e-5, "rtol": 1e-5}
 STRATEGIES = ("together", "apart")
@@ -305,6 +305,26 @@ def test_a_product_joins_what_was_left(
     for steps in on(device, play, [graph], feeds):
         for got, right in zip(steps, want, strict=True):
             assert_close(got, right, atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("heads", "there", "joined"), [(32, 49152, 1), (64, 16384, 0)])
+def test_what_does_not_fit_beside_chunks_is_joined_before(
+    heads: int, there: int, joined: int
+) -> None:
+    g, d = tt.Graph(), 64
+    pos = g.symint("pos", max=2047)
+    caches = [g.state(n, (1, 2048, 8, d), "float16") for n in "kv"]
+    left = tt.ops.attend_chunks(g.input("qkv", (1, 1, heads + 16, d)), *caches, pos)
+    packed = g.constant("packed", tt.Spec((2048, heads * d // 2), "uint8"))
+    scales = g.constant("scales", tt.Spec((heads * d // 32, 2048), "float16"))
+    y = tt.ops.linear_q4gsw(left, packed, scales, group=32, past=pos, heads=heads)
+    g.output("y", y)
+    limits = {**DEFAULT_LIMITS, "maxComputeWorkgroupStorageSize": there}
+    features = frozenset({"subgroups"})
+    target = Target("native", features=features, limits=limits, subgroup=32)
+    names = [s.kernel.name for s in plan(g, target).steps]
+    between = [] if joined else ["sdpa_combine"]
+    assert names == ["sdpa_decode", *between, "linear_qgsw_vector"]
 
 
 def test_chunks_that_do_not_fit_a_product() -> None:

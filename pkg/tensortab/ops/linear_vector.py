@@ -37,8 +37,10 @@ def _part(
     shares = 4 * upper(x.shape[0]) * left.heads if left else 0
     room = target.limits["maxComputeWorkgroupStorageSize"] - sums - shares
     slots, deep = k * bits // 128, blocks["DEEP"]
-    most = room // (16 * 32 // bits) - 1
-    parts = -(-slots // (most // deep * deep))
+    most = (room // (16 * 32 // bits) - 1) // deep * deep
+    if most <= 0:
+        return 0
+    parts = -(-slots // most)
     return -(-slots // (parts * deep)) * deep
 
 
