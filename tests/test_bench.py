@@ -21,11 +21,11 @@ from tensortab.plan import plan
 from tensortab.target import Target
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "bench"))
-
-import report  # noqa: E402
-from goals import GOALS  # noqa: E402
-from records import Records  # noqa: E402
+with pytest.MonkeyPatch.context() as patch:  # bench's names are not for other tests
+    patch.syspath_prepend(ROOT / "bench")
+    import report
+    from goals import GOALS
+    from records import Records
 
 GPU = Target("browser", features=frozenset({"subgroups", "timestamp-query"}), matrices=True)
 
