@@ -3,13 +3,13 @@
     python bench/load.py --shape llama-3.2-1b --write
     python bench/load.py --shape llama-3.2-1b --layers 2 --tokens 4      # where memory is short
 
-Makes a checkpoint of exactly the model's shapes (shapes.py), serves it with ranges, loads it in
-Chromium and generates tokens. JSON of: seconds by stage, bytes of the checkpoint and of the
-GPU's buffers, and megabytes of memory before the load, at their peak in each stage, and beyond what
-they were before: Python's heap (wasm memory never shrinks, so its end is its peak), the renderer
-(that heap, JavaScript's own and what is on its way to the GPU) and the GPU process (on a software
-adapter with the buffers in it), both as RSS sampled every 20 ms. The browser is started without
-Playwright, since an inspected renderer keeps up to 200 MB of the bodies it was sent.
+Makes a checkpoint of exactly the model's shapes (random_checkpoint.py), serves it with ranges,
+loads it in Chromium and generates tokens. JSON of: seconds by stage, bytes of the checkpoint and of
+the GPU's buffers, and megabytes of memory before the load, at their peak in each stage, and beyond
+what they were before: Python's heap (wasm memory never shrinks, so its end is its peak), the
+renderer (that heap, JavaScript's own and what is on its way to the GPU) and the GPU process (on a
+software adapter with the buffers in it), both as RSS sampled every 20 ms. The browser is started
+without Playwright, since an inspected renderer keeps up to 200 MB of the bodies it was sent.
 """
 
 import asyncio
@@ -29,9 +29,10 @@ from typing import Any
 
 import click
 from aiohttp import web
-from shapes import SHAPES, write_checkpoint
+from random_checkpoint import write_checkpoint
 
 from tensortab import chrome
+from tensortab.bench.shapes import SHAPES
 from tensortab.browser_run import Page
 
 HERE = Path(__file__).parent

@@ -12,13 +12,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from chart import chart
+from goals import GOALS
+from records import Record, Records
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))  # bench's own modules
-
-from chart import chart  # noqa: E402
-from goals import GOALS  # noqa: E402
-from records import Record, Records  # noqa: E402
-
 ROOT = HERE.parent
 BLOCK = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- bench: end -->)", re.DOTALL)
 UNKNOWN = "not measured yet"

@@ -1,7 +1,6 @@
 """What the side-by-side benchmark makes for other engines is what this package computes with."""
 
 import struct
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,11 @@ import pytest
 import tensortab as tt
 from tensortab import assets
 
-sys.path.append(str(Path(__file__).parent.parent / "bench"))
-
-from peers import engines, models, run, weights
-from peers.embedded import NAME
-from peers.jobs import SETTINGS, decoding, products
+with pytest.MonkeyPatch.context() as patch:  # bench's names are not for other tests
+    patch.syspath_prepend(Path(__file__).parents[1] / "bench")
+    from peers import engines, models, run, weights
+    from peers.embedded import NAME
+    from peers.jobs import SETTINGS, decoding, products
 
 IDS = [(i * 7919 + 13) % 8192 for i in range(16)]
 NEW = 4

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import harness
 from tensortab import __version__, cli
 from tensortab.browser_run import Page, decode, encode
 from tensortab.errors import DeviceError, DeviceLostError, SetupError, ShapeError
@@ -122,14 +123,16 @@ def test_a_calls_errors_come_back_as_they_were(chrome):
         chrome.call(source)
 
 
-def test_a_page_that_was_given_up_says_so_and_the_next_is_a_new_one(chrome):
+def test_a_page_that_was_given_up_says_so_and_the_next_is_a_new_one(loop):
+    tab = harness.open_device(loop, "chrome")  # other tests' pages are in the shared one's browser
     with pytest.raises(TimeoutError):
-        chrome.call("async def main(payload):\n    while True: pass", timeout=0.5)
-    given_up = chrome.page
+        tab.call("async def main(payload):\n    while True: pass", timeout=0.5)
+    given_up = tab.page
     with pytest.raises(DeviceError, match="the page was given up after CancelledError"):
-        chrome._loop.run(given_up.call("async def main(payload): return payload"))
-    assert chrome.call("async def main(payload): return payload", b"new") == b"new"
-    assert chrome.page is not given_up
+        loop.run(given_up.call("async def main(payload): return payload"))
+    assert tab.call("async def main(payload): return payload", b"new") == b"new"
+    assert tab.page is not given_up
+    tab.close()
 
 
 def command(*arguments):

@@ -15,9 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shapes import SHAPES as REAL
-
 from tensortab import vendor
+from tensortab.bench.shapes import SHAPES as REAL
 
 from . import embedded, gguf_file
 from .onnx_decoder import PRODUCT, Variant, decoder, product

@@ -21,7 +21,7 @@ import click
 from aiohttp import web
 from playwright.async_api import Error
 
-sys.path.append(str(Path(__file__).parents[1]))  # bench/, where `peers` and `shapes` are
+sys.path.append(str(Path(__file__).parents[1]))  # bench/, where `peers` is
 
 from peers import embedded, engines, models
 from peers.jobs import PRODUCTS, Job, decoding, products

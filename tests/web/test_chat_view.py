@@ -164,6 +164,7 @@ def test_html_in_an_answer_stays_text(page: Visit) -> None:
 def test_an_answer_is_stopped_and_had_again_with_another_seed(page: Visit) -> None:
     send(page, "count")
     page.expect(".turn.assistant .note").to_contain_text("tokens/s")
+    page.expect(".turn.assistant .content").to_contain_text("0 1 2 ")
     page.expect(".turn.user .change").to_be_disabled()
     page.do(page.page.keyboard.press("Escape"))
     _, counted = contents(page)

@@ -19,7 +19,8 @@ from ..session import Session
 from .job import rounded
 
 _ATTENDS = ("attend", "sdpa")
-_PART = ("embedding", "update_cache", "rope")  # ops that read a few rows of what they are given
+_FEW = ("embedding", "update_cache", "rope")  # kernels that read a few rows of what they are given
+_TURNS = "turns"  # rope's table, of which any kernel reads a few rows
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,11 @@ def total(found: list[Cost]) -> Cost:
 def _cost(
     step: Step, specs: Mapping[int, tuple[str, Spec]], plan: Plan, rows: int, context: int
 ) -> Cost:
-    if step.op.startswith(_PART):
+    if step.kernel.name.startswith(_FEW):
         return Cost()
     found = Cost()
-    for slot in dict.fromkeys(step.slots):
+    bound = zip(step.slots, step.kernel.bindings, strict=True)
+    for slot in dict.fromkeys(slot for slot, binding in bound if binding.name != _TURNS):
         if slot not in specs:
             continue
         _, spec = specs[slot]
@@ -65,11 +67,11 @@ def _cost(
 
 def _attended(step: Step, spec: Spec, rows: int, context: int) -> Cost:
     """Of keys, or of values, [1, positions, kv_heads, head_dim]; a row sees those before it."""
-    _, positions, heads, width = map(upper, spec.shape)
-    group = step.values.get("group", 0)
+    _, positions, _, width = map(upper, spec.shape)
+    heads = step.values["heads"]
+    assert isinstance(heads, int)
     seen = rows * context - rows * (rows - 1) // 2
-    multiplied = 2 * seen * heads * width * group if isinstance(group, int) else 0
-    return Cost(spec.nbytes * context // positions, multiplied)
+    return Cost(spec.nbytes * context // positions, 2 * seen * heads * width)
 
 
 def _product(step: Step, spec: Spec, rows: int) -> int:

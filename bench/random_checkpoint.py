@@ -1,7 +1,7 @@
 """Checkpoints of real models' shapes for benchmarks, with made-up contents, as folders.
 
-SHAPES says which, as the package's bench has them; bfloat16, one random block over and over; norms
-are ones; a byte-level BPE tokenizer of the model's size whose merges are random.
+Which is told by a config.json, such as tensortab.bench.shapes has; bfloat16, one random block over
+and over; norms are ones; a byte-level BPE tokenizer of the model's size whose merges are random.
 """
 
 import json
@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from tensortab.bench.shapes import SHAPES as SHAPES  # noqa: PLC0414  # for those that import this
 
 BLOCK = 16 << 20  # bytes of random weights
 SHARD = 5_000_000_000  # bytes, as transformers cuts them
