@@ -103,7 +103,7 @@ class Records:
                 if ALIASES.get(row.get("shape", ""), row.get("shape")) != shape:
                     continue
                 if prompt in (None, row.get("prompt")) and row.get(field):
-                    name = row["engine"]
+                    name = row["engine"] + (" (CPU)" if row.get("setting") == "CPU" else "")
                     best[name] = max(best.get(name, 0.0), row[field])
             if best:
                 break

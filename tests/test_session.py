@@ -175,7 +175,7 @@ def test_reference_device_agrees(device: harness.Device) -> None:
 
 
 def test_falls_back_to_numpy_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(_kind: str) -> None:
+    async def refuse(_kind: str, *, least: bool) -> None:  # noqa: ARG001
         raise DeviceError("no adapter")
 
     monkeypatch.setattr("tensortab.runtime._open", refuse)
