@@ -28,6 +28,8 @@ from peers.jobs import PRODUCTS, Job, decoding, products
 from peers.weights import Shape
 
 from tensortab import __version__, chrome, server, vendor
+from tensortab.bench.job import rounded
+from tensortab.bench.record import write_whole
 from tensortab.errors import SetupError
 
 PAGE = Path(__file__).parent / "page"
@@ -85,10 +87,6 @@ def figures(found: dict[str, Any]) -> dict[str, Any]:
     return {what: rounded(rate) for what, rate in middle.items()} | {"reps": reps, **found}
 
 
-def rounded(rate: float) -> float:
-    return float(f"{rate:.4g}")
-
-
 class Record:
     """The result; the file, where one is wanted, is whole after every row."""
 
@@ -109,7 +107,7 @@ class Record:
 
     def write(self) -> None:
         if self.out:
-            self.out.write_text(json.dumps(self.found, indent=1) + "\n", encoding="utf-8")
+            write_whole(self.out, self.found)
 
 
 def against(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ from .steps import decode_us, prefill_us, prefill_wall_us, steady_us
 _SAMPLED = {"temperature": 0.8, "top_k": 40}
 _SLACK = 128  # positions beyond the new tokens: bursts are submitted whole
 _BURSTS = (4, 8, 16, 32)  # steps a submission that might have been chosen
-_WIDE = (512, 2048)  # rows a run that prompts are also cut into, for what cutting them costs
+_CUT = (128, 512)  # rows a run that prompts are also cut into, for what cutting them costs
 _LONGEST_CUT = 2048  # tokens of such a prompt
 _ENOUGH = 2  # repetitions, where they have taken
 _PATIENCE = 4.0  # seconds
@@ -210,15 +210,15 @@ async def _generated(
 
 
 async def _cut(clock: Clock, model: Generator, job: Job, tell: Tell) -> None:
-    """The longest prompt in runs of more rows than the generator's: what cutting it costs."""
+    """The longest prompt in runs of fewer rows than the generator's: what cutting it costs."""
     prompt = max((n for n in job.prompts if n <= _LONGEST_CUT), default=_LONGEST_CUT)
     ids = _ids(model.config, prompt, 0)
     own = _rows(model.prompt)
-    for rows in (own, *(n for n in _WIDE if own < n <= prompt)):
+    for rows in (*(n for n in _CUT if n < own), own):
         told = {"section": "cut", "shape": job.shape, "prompt": prompt, "rows_a_run": rows}
         tell("note", f"model: a prompt of {prompt} in runs of {rows} rows")
         with attempted(tell, told):
-            session = await _widened(model, rows)
+            session = await _in_runs(model, rows)
             await prefill_wall_us(session, ids, rows)
             wall = [await prefill_wall_us(session, ids, rows) for _ in range(_ENOUGH)]
             gpu = await prefill_us(clock, session, ids, rows)
@@ -228,8 +228,8 @@ async def _cut(clock: Clock, model: Generator, job: Job, tell: Tell) -> None:
             tell("row", told | time.fields("prefill_us") | rate)
 
 
-async def _widened(model: Generator, rows: int) -> Session:
-    """The prompt's session for more rows a run, over the same weights and caches."""
+async def _in_runs(model: Generator, rows: int) -> Session:
+    """The prompt's session for so many rows a run, over the same weights and caches."""
     most = model.device.info.largest
     graph, _ = decoder.build(
         model.config, decoder.DEFAULT_RECIPE, rows=Sym("rows", rows, min=1), fed=True, most=most

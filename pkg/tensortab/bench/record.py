@@ -67,12 +67,17 @@ class Record:
         self.write()
 
     def write(self) -> None:
-        """Leave it where it is wanted; whole, whenever it is read."""
+        """Leave it where it is wanted."""
         self.found["seconds"] = round(perf_counter() - self._start, 1)
         if self._out:
-            part = self._out.with_name(f"{self._out.name}.part")
-            part.write_text(json.dumps(self.found, indent=1, ensure_ascii=False) + "\n", "utf-8")
-            part.replace(self._out)
+            write_whole(self._out, self.found)
+
+
+def write_whole(out: Path, found: dict[str, Any]) -> None:
+    """JSON that is whole, whenever it is read."""
+    part = out.with_name(f"{out.name}.part")
+    part.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    part.replace(out)
 
 
 def machine() -> str:
