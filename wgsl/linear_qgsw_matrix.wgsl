@@ -30,7 +30,6 @@ const GROUP: u32 = 32u;      // knob: weights to a scale, a multiple of 32
 const DOWN: u32 = 4u;        // knob: tiles of 16 × 16 a subgroup owns along M, 2 | 4
 const ACROSS: u32 = 4u;      // knob: and along N, 2 | 4
 const STEP: u32 = 32u;       // knob: 32 | 64, along K
-const BUFFERS: u32 = 1u;     // knob: 2: a step is stored while the one before it is multiplied
 
 struct Params {
   M: u32,
@@ -62,8 +61,8 @@ const EIGHTS = STEP / 8u;               // of a row
 const X_LOADS = 2u * HIGH * EIGHTS / LANES;         // of an invocation
 const W_LOADS = (2u * WIDE * PANELS / 2u + LANES - 1u) / LANES;
 
-var<workgroup> x_panels: array<array<vec4<u32>, HIGH * PITCH>, 2u * PANELS * BUFFERS>;
-var<workgroup> w_panels: array<array<vec4<u32>, WIDE * PITCH>, 2u * PANELS * BUFFERS>;
+var<workgroup> x_panels: array<array<vec4<u32>, HIGH * PITCH>, 2u * PANELS>;
+var<workgroup> w_panels: array<array<vec4<u32>, WIDE * PITCH>, 2u * PANELS>;
 
 fn scale_at(i: u32) -> f16 {
   if (HALF) { return bitcast<vec2<f16>>(scales[i / 2u])[i % 2u]; }
@@ -95,8 +94,8 @@ struct Acc { r0: array<Result, 4>, r1: array<Result, 4>, r2: array<Result, 4>, r
 
 // Sixteen values along K.
 fn multiply(acc: ptr<function, Acc>, m: u32, n: u32) {
-  let rows = &x_panels[m % (2u * PANELS * BUFFERS)];
-  let columns = &w_panels[n % (2u * PANELS * BUFFERS)];
+  let rows = &x_panels[m % (2u * PANELS)];
+  let columns = &w_panels[n % (2u * PANELS)];
   let b0 = subgroupMatrixLoad<Right, col_major>(columns, 0u, PITCH);
   let b1 = subgroupMatrixLoad<Right, col_major>(columns, TILE, PITCH);
   var b2 = b0;  // with two tiles: not used
@@ -195,18 +194,17 @@ fn main(
   var words = array<vec4<u32>, W_LOADS>();
   var scale = array<f16, W_LOADS>();
   for (var step = 0u; step < K / STEP + 1u; step++) {
-    let buffer = (step + 1u) % BUFFERS * (2u * PANELS);  // of the step before this one
     if (step > 0u) {
-      if (BUFFERS == 1u) { workgroupBarrier(); }
+      workgroupBarrier();
       for (var i = 0u; i < X_LOADS; i++) {
         let row = local / EIGHTS + i * (LANES / EIGHTS);
-        x_panels[buffer + eighth / 2u * 2u + row / HIGH][row % HIGH * PITCH + eighth % 2u] = values[i];
+        x_panels[eighth / 2u * 2u + row / HIGH][row % HIGH * PITCH + eighth % 2u] = values[i];
       }
       for (var i = 0u; i < W_LOADS; i++) {
         let column = local % (2u * WIDE);
         let part = local / (2u * WIDE) + i * (LANES / (2u * WIDE));
         if (part >= STEP / 32u) { break; }
-        let panel = buffer + part * 4u + column / WIDE;
+        let panel = part * 4u + column / WIDE;
         let at = column % WIDE * PITCH;
         w_panels[panel][at] = eight(words[i].x, scale[i]);
         w_panels[panel][at + 1u] = eight(words[i].y, scale[i]);
@@ -227,7 +225,7 @@ fn main(
     }
     if (step > 0u) {
       for (var i = 0u; i < PANELS; i++) {
-        multiply(&acc, buffer + 2u * i + subgroup % 2u, buffer + 2u * i + subgroup / 2u);
+        multiply(&acc, 2u * i + subgroup % 2u, 2u * i + subgroup / 2u);
       }
     }
   }
