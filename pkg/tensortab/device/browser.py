@@ -85,8 +85,9 @@ class BrowserBackend:
         """Ask for the fastest adapter, with every limit and wanted feature it has, or the least."""
         adapter = await _adapter()
         features = [f for f in _WANTED if adapter.features.has(f) and not least]
-        limits = {name: int(getattr(adapter.limits, name)) for name in DEFAULT_LIMITS}
-        limits = dict(DEFAULT_LIMITS) if least else limits
+        limits = dict(DEFAULT_LIMITS)
+        if not least:
+            limits = {name: int(getattr(adapter.limits, name)) for name in DEFAULT_LIMITS}
         wanted = {"requiredFeatures": features, "requiredLimits": limits}
         try:
             gpu = await adapter.requestDevice(_object(wanted))

@@ -48,8 +48,9 @@ class NativeBackend:
                 " llvmpipe serves (Debian: mesa-vulkan-drivers)"
             ) from e
         features = [f for f in _WANTED if f in adapter.features and not least]
-        limits = {name: adapter.limits[_kebab(name)] for name in DEFAULT_LIMITS}
-        limits = dict(DEFAULT_LIMITS) if least else limits
+        limits = dict(DEFAULT_LIMITS)
+        if not least:
+            limits = {name: adapter.limits[_kebab(name)] for name in DEFAULT_LIMITS}
         self.gpu = adapter.request_device_sync(
             required_features=features, required_limits={_kebab(n): v for n, v in limits.items()}
         )

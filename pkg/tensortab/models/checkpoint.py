@@ -26,14 +26,13 @@ from ..ops import (
     embedding_q4gsw,
     embedding_q8gsw,
     glu,
-    join_chunks,
     linear_q4gsw,
     linear_q8gsw,
-    reshape,
     rms_norm,
 )
 from ..ops import embedding as float_embedding
 from ..ops import linear as float_linear
+from ..ops.attend_chunks import joined_row
 from ..ops.chunks import Left
 from ..quant.recipe import FLOAT, Format, Recipe
 
@@ -162,12 +161,7 @@ class Weights:
                 before |= {"past": left.pos, "heads": left.heads, "window": left.window}
             return _LINEAR[chosen.name](x, *w, b, group=chosen.group, act=act, add=plus, **before)
         if left:
-            x = reshape(
-                join_chunks(
-                    x, left.pos, heads=left.heads, head_dim=k // left.heads, window=left.window
-                ),
-                (1, 1, k),
-            )
+            x = joined_row(x, left, k)
         if norm:
             x = rms_norm(x, norm.weight, eps=norm.eps, offset=norm.offset)
         products = [self._product(x, w, self._bias_of(w, sizes) if bias else None) for w in blocks]

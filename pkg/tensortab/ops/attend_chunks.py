@@ -27,8 +27,9 @@ from ..op import Array, Composite, Dispatch, Limit, Op, Spec, Tensor, dispatch
 from ..target import Target
 from .attention import Sizes, check_sizes, scale_of
 from .cached_attention import attend
-from .chunks import CHUNKS, KEYS, combine, live_chunks, seen
+from .chunks import CHUNKS, KEYS, Left, combine, live_chunks, seen
 from .layout import float32, require_float32, require_strategy
+from .permute import reshape
 from .update_cache import bind_position, position
 from .update_caches import update_caches
 
@@ -261,6 +262,13 @@ def _join_lower(
 
 
 join_chunks = Op("join_chunks", _join_shape, _join_reference, _join_lower, writes=0)
+
+
+def joined_row(chunks: Tensor, left: Left, k: int) -> Tensor:
+    """What was left of one row of K elements, put together: [1, 1, K], as products take it."""
+    heads = left.heads
+    joined = join_chunks(chunks, left.pos, heads=heads, head_dim=k // heads, window=left.window)
+    return reshape(joined, (1, 1, k))
 
 
 @Composite

@@ -10,6 +10,7 @@ from ..op import Dispatch, Tensor, dispatch, fold
 from ..target import Target
 from .glu import ACTIVATIONS
 from .layout import rows_of
+from .linear_operands import bind, sizes_of
 
 _GEMM = load("linear_qgsw_gemm")
 
@@ -25,17 +26,16 @@ def gemm(
     high_first: bool,
 ) -> Dispatch:
     """The product and what comes after it; what is absent is bound to any buffer."""
-    bound = {name: t or x for name, t in operands.items()}
-    packed, scales = bound["packed"], bound["scales"]
-    m, n = rows_of(x), upper(packed.shape[0])
+    bound, m = bind(operands, x), rows_of(x)
+    bits, n, k = sizes_of(bound["packed"])
     most = min(-(-max(upper(m), 1) // 16), _GEMM["ROWS"])
     kernel = _GEMM.specialise(
-        BITS=8 if packed.dtype == "int8" else 4,
+        BITS=bits,
         HIGH_FIRST=high_first,
-        HALF=scales.dtype == "float16",
+        HALF=bound["scales"].dtype == "float16",
         GLU=ACTIVATIONS[act] if act else 0,
         N=n,
-        K=upper(x.shape[-1]),
+        K=k,
         GROUP=group,
         ROWS=most,
         **{name.upper(): operands[name] is not None for name in ("bias", "add")},

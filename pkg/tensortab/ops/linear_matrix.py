@@ -14,6 +14,7 @@ from ..op import Dispatch, Spec, Tensor, dispatch, fold
 from ..target import Target
 from .glu import ACTIVATIONS
 from .layout import rows_of
+from .linear_operands import bind, sizes_of
 
 ROWS = 64  # from here on worth it
 _MATRIX = load("linear_qgsw_matrix")
@@ -57,8 +58,8 @@ def matrix(
     offset: float,
 ) -> list[Dispatch]:
     """Rounding; the product and what comes after it. What is absent is bound to any buffer."""
-    bound = {name: t or x for name, t in operands.items()}
-    m, n, k = rows_of(x), upper(bound["packed"].shape[0]), upper(x.shape[-1])
+    bound = bind(operands, x)
+    m, (_, n, k) = rows_of(x), sizes_of(bound["packed"])
     halves, factor = Tensor(Spec((m, k), "float16")), Tensor(Spec((m,)))
     down, across = _tiles(upper(m), n, k)
     kernel = _MATRIX.specialise(

@@ -44,7 +44,7 @@ from ..errors import ShapeError, UnsupportedError
 from ..op import Array, Dispatch, Op, Spec, Tensor
 from ..quant import q4gsw, q8gsw
 from ..target import Target
-from .attend_chunks import join_chunks
+from .attend_chunks import join_chunks, joined_row
 from .chunks import Left
 from .elementwise import add as plus
 from .glu import glu, require_activation
@@ -52,10 +52,10 @@ from .layout import float32, require_float32, require_strategy, require_vector, 
 from .linear_gemm import gemm
 from .linear_matrix import ROWS as MATRIX_ROWS
 from .linear_matrix import matrix
+from .linear_operands import sizes_of
 from .linear_tiled import tiled
 from .linear_vector import joins, vector
 from .norm import rms_norm
-from .permute import reshape
 
 _STRATEGIES = ("tile", "vector", "gemv_subgroups", "gemv", "gemm", "matrix")
 _GEMV_ROWS = 16  # LANES × 16 rows × a vec4 are the 16 KiB of workgroup memory every adapter has
@@ -85,8 +85,7 @@ def _shape(
     op = f"linear_q{bits}gsw"
     require_float32(op, x=x)
     if heads:
-        k = upper(packed.shape[-1]) * 8 // bits
-        x = _join(x, past, heads, k, window)
+        x = joined_row(x, Left(past, heads, window), upper(packed.shape[-1]) * 8 // bits)
     if len(packed.shape) != 2 or packed.dtype != _DTYPE[bits]:
         raise ShapeError(f"{op}: packed is {packed.spec}, expected {_DTYPE[bits]}[N, K·{bits}/8]")
     n, k = packed.shape[0], upper(packed.shape[1]) * 8 // bits
@@ -175,14 +174,8 @@ def _reference(
     return float32(y if add is None else y + add)
 
 
-def _join(x: Tensor, past: Tensor | int, heads: int, k: int, window: int | None) -> Tensor:
-    """The row [1, 1, K] that chunks are put together to."""
-    joined = join_chunks(x, past, heads=heads, head_dim=k // heads, window=window)
-    return reshape(joined, (1, 1, k))
-
-
 def _joined(target: Target, row: Tensor) -> Sequence[Dispatch]:
-    """The dispatches of `_join`'s row, which takes the chunks' place: nobody reads them again."""
+    """The dispatches of a joined_row, which takes the chunks' place: nobody reads them again."""
     joined = row.args[0]
     return join_chunks.lowered(target, joined, *joined.args, **joined.kwargs)
 
@@ -226,7 +219,7 @@ def _lower(
     whole = operands | {"add": add}
     left, steps = Left(past, heads, window) if heads else None, list[Dispatch]()
     if left and not (chosen == "vector" and joins(target, left, x, packed)):
-        x = _join(x, past, heads, upper(packed.shape[1]) * 8 // bits, window)
+        x = joined_row(x, left, sizes_of(packed)[2])
         steps += _joined(target, x)
         left = None
     if chosen == "vector":

@@ -10,6 +10,7 @@ from ..kernel import Kernel, load
 from ..op import Dispatch, Tensor, dispatch, fold
 from ..target import Target
 from .layout import rows_of
+from .linear_operands import bind, sizes_of
 
 _TILE = load("linear_qgsw_tile")
 _GEMV_SUBGROUPS = load("linear_qgsw_gemv")
@@ -44,15 +45,14 @@ def tiled(
     high_first: bool,
 ) -> Dispatch:
     """Give y = x · dequantize(packed)ᵀ (+ bias)."""
-    bound = {name: t or x for name, t in operands.items()}
-    packed, scales = bound["packed"], bound["scales"]
-    m, n = rows_of(x), packed.shape[0]
+    bound, m = bind(operands, x), rows_of(x)
+    n, (bits, _, k) = bound["packed"].shape[0], sizes_of(bound["packed"])
     kernel, workgroups = _launch(strategy, m, n)
     kernel = kernel.specialise(
-        BITS=8 if packed.dtype == "int8" else 4,
+        BITS=bits,
         HIGH_FIRST=high_first,
-        HALF=scales.dtype == "float16",
+        HALF=bound["scales"].dtype == "float16",
         BIAS=operands["bias"] is not None,
     )
     grid = fold(target, workgroups)
-    return dispatch(kernel, grid, **bound, x=x, y=y, M=m, N=n, K=x.shape[-1], group=group)
+    return dispatch(kernel, grid, **bound, x=x, y=y, M=m, N=n, K=k, group=group)

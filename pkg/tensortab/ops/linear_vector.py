@@ -11,6 +11,7 @@ from ..target import Target
 from .attend_chunks import is_whole
 from .chunks import KEYS, Left
 from .glu import ACTIVATIONS
+from .linear_operands import bind, sizes_of
 
 _VECTOR = load("linear_qgsw_vector")
 
@@ -46,11 +47,9 @@ def _part(
 
 def joins(target: Target, left: Left, chunks: Tensor, packed: Tensor) -> bool:
     """Whether the kernel can join chunks: all of x must fit in workgroup memory."""
-    bits = 8 if packed.dtype == "int8" else 4
-    n, slots = upper(packed.shape[0]), upper(packed.shape[1]) // 16
-    k = slots * 128 // bits
+    bits, n, k = sizes_of(packed)
     part = _part(target, bits, k, _blocks(n, k), left, chunks)
-    return part >= slots and not is_whole(target, chunks)
+    return part >= k * bits // 128 and not is_whole(target, chunks)
 
 
 def _joined(left: Left, chunks: Tensor) -> dict[str, int | bool]:
@@ -79,14 +78,12 @@ def vector(
 
     With `left` x is what attention left in chunks.
     """
-    bound = {name: t or x for name, t in operands.items()}
-    packed, scales = bound["packed"], bound["scales"]
-    bits = 8 if packed.dtype == "int8" else 4
-    n, k = upper(packed.shape[0]), upper(packed.shape[1]) * 8 // bits
+    bound = bind(operands, x)
+    bits, n, k = sizes_of(bound["packed"])
     blocks = _blocks(n, k)
     kernel = _VECTOR.specialise(
         BITS=bits,
-        HALF=scales.dtype == "float16",
+        HALF=bound["scales"].dtype == "float16",
         EVEN=n % (4 if act else 2) == 0,
         GLU=ACTIVATIONS[act] if act else 0,
         N=n,
