@@ -9,10 +9,13 @@
 // An invocation owns four columns of w, side by side, or with GLU two and the two that go with them,
 // and 16 bytes of each at a time: a slot. ACROSS invocations side by side own 4 · ACROSS columns and
 // the same slots; DEEP of those share the columns' slots out; a workgroup has LANES invocations. Loads
-// of w and of scales are on their way before anything waits, the next slot's while one is multiplied.
+// of w and of scales are on their way before anything waits, AHEAD slots of them while one is multiplied.
 // x, PART slots of it at a time, comes through workgroup memory, where neighbours read neighbours.
-// Everything that addresses depend on is a knob, so that they need no load. Subgroups of any size.
-// Layouts: quant/.
+// Everything that addresses depend on is a knob, so that they need no load.
+//
+// With DOTS a block of 32 elements of x becomes integers of 16 bits, as large as the block allows, in
+// two bytes each, and four weights are multiplied with four bytes in one instruction: about a third of
+// the instructions. Off by 1 / 65000 of a block's largest magnitude an element. Layouts: quant/.
 
 enable subgroups;
 
@@ -34,9 +37,12 @@ const LIVE: bool = false;    // knob: the position is pos[0], not PAST
 const PAST: u32 = 0u;        // knob: the position
 const EPS: f32 = 1e-6;       // knob: of the norm
 const OFFSET: f32 = 0.0;     // knob: of the norm
+const DOTS: bool = false;    // knob: x as integers, by packed dot products; else float32
 const ACROSS: u32 = 4u;      // knob: invocations side by side along N, a power of two
 const DEEP: u32 = 8u;        // knob: invocations along K, a power of two
-const LANES: u32 = 64u;      // knob: invocations per workgroup, a multiple of ACROSS · DEEP
+const LANES: u32 = 64u;      // knob: invocations per workgroup, a multiple of ACROSS · DEEP and SUBGROUP
+const SUBGROUP: u32 = 4u;    // knob: invocations a subgroup has at least, a power of two, 4 or more
+const AHEAD: u32 = 1u;       // knob: slots on their way, a divisor of PART / DEEP
 const PART: u32 = 8u;        // knob: slots of x in workgroup memory, a multiple of DEEP
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -48,26 +54,52 @@ const PART: u32 = 8u;        // knob: slots of x in workgroup memory, a multiple
 @group(0) @binding(6) var<storage, read> pos: array<i32>;         // any buffer without LIVE
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;
 
-const QUADS = 32u / BITS;    // vec4s of x that a slot is multiplied with
+const EIGHTS = 16u / BITS;   // eights of x that a slot is multiplied with
+const VECS = select(2u, 1u, DOTS) * EIGHTS;  // and what they are in workgroup memory
 const SLOTS = K * BITS / 128u;
 const STEPS = PART / DEEP;   // slots of a part an invocation multiplies
-const ROUNDS = (QUADS * PART + LANES - 1u) / LANES;
+const ROUNDS = (EIGHTS * PART + LANES - 1u) / LANES;
 const PITCH = PART + 1u;     // one longer than needed: neighbours write to other banks, too
+const UNIT = clamp(SUBGROUP, ACROSS, ACROSS * DEEP);  // invocations whose sums become one without memory
+const UNITS = ACROSS * DEEP / UNIT;
+const BLOCK = 4u;            // eights of x to a scale
+const MOST = 32639.0;        // 127 · 256 + 127: what signed bytes, high and low, hold
 const WIDTH = select(4u, 2u, GLU > 0u);  // elements of y an invocation's columns make
 const WIDE = LANES / DEEP;   // fours of columns a workgroup owns
 const LENGTH = select(N, N / 2u, GLU > 0u);  // of y
 
 const D4 = K / (4u * HEADS);
 const STRIDE = K / 4u + HEADS;  // vec4s of a chunk
-const VECS = (K / 4u + LANES - 1u) / LANES;
 
-var<workgroup> x_tile: array<vec4<f32>, QUADS * PITCH>;  // [vec4 of a slot][slot]
-var<workgroup> partial: array<vec4<f32>, LANES>;         // a subgroup's sums
-var<workgroup> squares: array<f32, LANES>;
+var<workgroup> x_tile: array<vec4<u32>, VECS * PITCH>;  // [vec4 of a slot][slot]
+var<workgroup> x_scale: array<f32, select(1u, EIGHTS * PART / BLOCK, DOTS)>;
+var<workgroup> partial: array<f32, 4u * LANES / (UNIT / ACROSS)>;  // [unit][place in ACROSS][column]
+var<workgroup> squares: array<f32, LANES / SUBGROUP>;
 var<workgroup> shares: array<f32, max(CHUNKS * HEADS, 1u)>;  // [chunk][head]
+
+struct Eight { a: vec4<f32>, b: vec4<f32>, }
+
+// An eight of x, and of `norm`.
+struct Loaded { x: Eight, norm: Eight, }
 
 // 16 bytes of four columns, and the words that hold their scales.
 struct Slot { a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>, scales: vec4<u32>, }
+
+// What an invocation stages of x, all asked for at once; past the end, the last eight again.
+fn fetch(part: u32, lane: u32) -> array<Loaded, ROUNDS> {
+  var loaded = array<Loaded, ROUNDS>();
+  for (var i = 0u; i < ROUNDS; i++) {
+    let at = 2u * min(part * EIGHTS + lane + i * LANES, K / 8u - 1u);
+    loaded[i].x = Eight(x[at], x[at + 1u]);
+    if (NORM) { loaded[i].norm = Eight(norm[at], norm[at + 1u]); }
+  }
+  return loaded;
+}
+
+fn normed(v: Eight, norm: Eight) -> Eight {
+  if (!NORM) { return v; }
+  return Eight(v.a * (OFFSET + norm.a), v.b * (OFFSET + norm.b));
+}
 
 // The four columns of an invocation; past the edge, others again.
 fn columns(quad: u32) -> vec4<u32> {
@@ -123,14 +155,72 @@ fn powers() -> vec4<f32> {
   return vec4<f32>(1.0, 1.0 / 256.0, 1.0, 1.0 / 256.0);
 }
 
-// Products with 16 bytes of a column, summed by the place of the weights' bits.
-fn multiply(w: vec4<u32>, v: array<vec4<f32>, QUADS>) -> vec4<f32> {
-  if (BITS == 8u) {
-    return unpack(w.x) * v[0] + unpack(w.y) * v[1] + unpack(w.z) * v[2] + unpack(w.w) * v[3];
+fn floats(v: vec4<u32>) -> vec4<f32> { return bitcast<vec4<f32>>(v); }
+
+// The product with 16 bytes of a column, before scales.
+fn multiply(w: vec4<u32>, v: array<vec4<u32>, VECS>) -> f32 {
+  if (DOTS) { return dots(w, v); }
+  var sum = vec4<f32>(0.0);
+  for (var i = 0u; i < EIGHTS; i++) {
+    var pair = vec2<u32>(w[i], w[i] >> 16u);
+    if (BITS == 8u) { pair = vec2<u32>(w[2u * i % 4u], w[(2u * i + 1u) % 4u]); }
+    sum += unpack(pair.x) * floats(v[2u * i % VECS]) + unpack(pair.y) * floats(v[(2u * i + 1u) % VECS]);
   }
-  return unpack(w.x) * v[0] + unpack(w.x >> 16u) * v[1] + unpack(w.y) * v[2]
-    + unpack(w.y >> 16u) * v[3] + unpack(w.z) * v[QUADS - 4u] + unpack(w.z >> 16u) * v[QUADS - 3u]
-    + unpack(w.w) * v[QUADS - 2u] + unpack(w.w >> 16u) * v[QUADS - 1u];
+  return dot(sum, powers());
+}
+
+// The same in integers. Weights of four bits become the high ones of bytes: 16 times too large.
+fn dots(w: vec4<u32>, v: array<vec4<u32>, VECS>) -> f32 {
+  var high = 0i;
+  var low = 0i;
+  for (var i = 0u; i < EIGHTS; i++) {
+    var pair = (vec2<u32>(w[i] << 4u, w[i]) & vec2<u32>(0xf0f0f0f0u)) ^ vec2<u32>(0x80808080u);
+    if (BITS == 8u) { pair = vec2<u32>(w[2u * i % 4u], w[(2u * i + 1u) % 4u]); }
+    high += dot4I8Packed(pair.x, v[i].x) + dot4I8Packed(pair.y, v[i].y);
+    low += dot4I8Packed(pair.x, v[i].z) + dot4I8Packed(pair.y, v[i].w);
+  }
+  return f32(256 * high + low);
+}
+
+// Of two words the halves in which rounding left an integer: of the first the low half.
+fn halves(a: u32, b: u32) -> u32 { return (a & 0xffffu) | (b << 16u); }
+
+// Eight i of a part of x goes to workgroup memory. All lanes call this together.
+fn stage(i: u32, v: Eight) {
+  let slot = i / EIGHTS;
+  let at = i % EIGHTS * (VECS / EIGHTS) * PITCH + slot;
+  if (!DOTS) {
+    if (slot < PART) {
+      x_tile[at] = bitcast<vec4<u32>>(v.a);
+      x_tile[at + PITCH] = bitcast<vec4<u32>>(v.b);
+    }
+    return;
+  }
+  // As integers magnitudes compare as they do as floats, and a NaN is the greatest.
+  let both = max(
+    bitcast<vec4<u32>>(v.a) & vec4<u32>(0x7fffffffu), bitcast<vec4<u32>>(v.b) & vec4<u32>(0x7fffffffu));
+  var most = max(max(both.x, both.y), max(both.z, both.w));
+  for (var j = 1u; j < BLOCK; j *= 2u) { most = max(most, subgroupShuffleXor(most, j)); }
+  let largest = bitcast<f32>(most);
+  let factor = select(0.0, MOST / largest, largest > 1e-30);
+  // Added to 1.5 · 2²³ a number is rounded and lies in the last bits; 128 more, and the high byte is
+  // right when the low one, 128 too large then, counts from −128.
+  let a = bitcast<vec4<u32>>(v.a * factor + 12583040.0);
+  let b = bitcast<vec4<u32>>(v.b * factor + 12583040.0);
+  // Four elements' halves, as two words, for each of the two words that are multiplied with them.
+  var first = vec2<u32>(halves(a.x, b.x), halves(a.y, b.y));
+  var second = vec2<u32>(halves(a.z, b.z), halves(a.w, b.w));
+  if (BITS == 8u) {
+    first = vec2<u32>(halves(a.x, a.z), halves(b.x, b.z));
+    second = vec2<u32>(halves(a.y, a.w), halves(b.y, b.w));
+  }
+  let even = vec2<u32>(0x00ff00ffu);
+  let high = ((first >> vec2<u32>(8u)) & even) | (second & ~even);
+  let low = ((first & even) | ((second << vec2<u32>(8u)) & ~even)) ^ vec2<u32>(0x80808080u);
+  if (slot < PART) {
+    x_tile[at] = vec4<u32>(high, low);
+    if (i % BLOCK == 0u) { x_scale[i / BLOCK] = largest / (MOST * select(1.0, 16.0, BITS == 4u)); }
+  }
 }
 
 fn activate(v: f32) -> f32 {
@@ -162,21 +252,51 @@ fn share_out(lane: u32) -> u32 {
 fn join(lane: u32) {
   let live = share_out(lane);
   workgroupBarrier();
-  var sums = array<vec4<f32>, VECS>();
+  var sums = array<Eight, ROUNDS>();
   for (var c = 0u; c < live; c += 4u) {
-    for (var i = 0u; i < VECS; i++) {
-      let at = min(lane + i * LANES, K / 4u - 1u);
+    for (var i = 0u; i < ROUNDS; i++) {
+      let at = min(lane + i * LANES, K / 8u - 1u);
       for (var u = 0u; u < 4u; u++) {
-        let value = x[min(c + u, CHUNKS - 1u) * STRIDE + at];
-        let share = shares[min(c + u, CHUNKS - 1u) * HEADS + at / D4];
-        sums[i] += select(vec4<f32>(0.0), share * value, c + u < live);  // a dead chunk may hold NaN
+        let start = min(c + u, CHUNKS - 1u) * STRIDE + 2u * at;
+        let value = Eight(x[start], x[start + 1u]);
+        let share = shares[min(c + u, CHUNKS - 1u) * HEADS + 2u * at / D4];
+        if (c + u < live) {  // a dead chunk may hold NaN
+          sums[i].a += share * value.a;
+          sums[i].b += share * value.b;
+        }
       }
     }
   }
-  for (var i = 0u; i < VECS; i++) {
-    let at = lane + i * LANES;
-    if (at < K / 4u) { x_tile[at % QUADS * PITCH + at / QUADS] = sums[i]; }
+  for (var i = 0u; i < ROUNDS; i++) { stage(lane + i * LANES, sums[i]); }
+}
+
+// The sums of a unit's invocations, into workgroup memory. Where there are four of each place, each of
+// them soon adds up one column only.
+fn keep(sums: vec4<f32>, lane: u32) {
+  let at = 4u * (lane / UNIT * ACROSS + lane % ACROSS);
+  let turn = lane / ACROSS % 4u;
+  if (UNIT >= 4u * ACROSS) {
+    let is_odd = turn % 2u == 1u;
+    let pair = select(sums.xy, sums.zw, is_odd)
+      + subgroupShuffleXor(select(sums.zw, sums.xy, is_odd), ACROSS);
+    var sum = select(pair.x, pair.y, turn > 1u)
+      + subgroupShuffleXor(select(pair.y, pair.x, turn > 1u), 2u * ACROSS);
+    for (var i = 4u * ACROSS; i < UNIT; i *= 2u) { sum += subgroupShuffleXor(sum, i); }
+    if (lane % UNIT < 4u * ACROSS) { partial[at + turn % 2u * 2u + turn / 2u] = sum; }
+    return;
   }
+  var sum = sums;
+  for (var i = ACROSS; i < UNIT; i *= 2u) { sum += subgroupShuffleXor(sum, i); }
+  if (lane % UNIT < ACROSS) {
+    for (var i = 0u; i < 4u; i++) { partial[at + i] = sum[i]; }
+  }
+}
+
+// A column's sum over all units.
+fn kept(start: u32, column: u32) -> f32 {
+  var sum = 0.0;
+  for (var j = 0u; j < UNITS; j++) { sum += partial[4u * (start + j * ACROSS) + column]; }
+  return sum;
 }
 
 @compute @workgroup_size(LANES)
@@ -190,64 +310,53 @@ fn main(
   let first = (workgroup.x + workgroup.y * workgroups.x) * WIDE;
   let n = columns(first + lane / (ACROSS * DEEP) * ACROSS + lane % ACROSS);
 
-  var next = load(n, min(depth, SLOTS - 1u));
-  // What the element of y that this invocation stores is added to: a load that may take its time.
+  // What is waited for first is asked for first: x, the next slots of w, and what is added last.
+  var loaded = array<Loaded, ROUNDS>();
+  if (CHUNKS == 0u) { loaded = fetch(0u, lane); }
+  var next = array<Slot, AHEAD>();
+  for (var i = 0u; i < AHEAD; i++) { next[i] = load(n, min(depth + i * DEEP, SLOTS - 1u)); }
   var more = 0.0;
   if (ADD && lane < WIDTH * WIDE) { more = add[min(first * WIDTH + lane, LENGTH - 1u)]; }
-  var a = vec4<f32>(0.0);
-  var b = vec4<f32>(0.0);
-  var c = vec4<f32>(0.0);
-  var d = vec4<f32>(0.0);
+  var sum = vec4<f32>(0.0);
   var square = vec4<f32>(0.0);
   if (CHUNKS > 0u) { join(lane); }
   for (var part = 0u; part < SLOTS; part += PART) {
     if (part > 0u) { workgroupBarrier(); }
-    if (CHUNKS == 0u) {  // all loads first: one after the other they would wait for each other
-      var loaded = array<vec4<f32>, ROUNDS>();
-      for (var i = 0u; i < ROUNDS; i++) {
-        loaded[i] = x[min(part * QUADS + lane + i * LANES, K / 4u - 1u)];
-      }
-      if (NORM) {
-        for (var i = 0u; i < ROUNDS; i++) {
-          let j = lane + i * LANES;
-          let at = min(part * QUADS + j, K / 4u - 1u);
-          if (j < QUADS * PART && part * QUADS + j < K / 4u) { square += loaded[i] * loaded[i]; }
-          loaded[i] *= OFFSET + norm[at];
-        }
-      }
+    if (CHUNKS == 0u) {
+      if (part > 0u) { loaded = fetch(part, lane); }
       for (var i = 0u; i < ROUNDS; i++) {
         let j = lane + i * LANES;
-        if (j < QUADS * PART) { x_tile[j % QUADS * PITCH + j / QUADS] = loaded[i]; }
+        let v = loaded[i].x;
+        if (NORM && j < EIGHTS * PART && part * EIGHTS + j < K / 8u) {
+          square += v.a * v.a + v.b * v.b;
+        }
+        stage(j, normed(v, loaded[i].norm));
       }
     }
     workgroupBarrier();
-    for (var i = 0u; i < STEPS; i++) {
-      let held = depth + i * DEEP;  // of the slots in workgroup memory
-      let words = next;
-      if (part + (i + 1u) * DEEP < SLOTS) { next = load(n, min(part + held + DEEP, SLOTS - 1u)); }
-      if (part + held < SLOTS) {
-        var v = array<vec4<f32>, QUADS>();
-        for (var j = 0u; j < QUADS; j++) { v[j] = x_tile[j * PITCH + held]; }
-        let scale = scales_of(words.scales);
-        a += multiply(words.a, v) * scale.x;
-        b += multiply(words.b, v) * scale.y;
-        c += multiply(words.c, v) * scale.z;
-        d += multiply(words.d, v) * scale.w;
+    for (var i = 0u; i < STEPS; i += AHEAD) {
+      for (var j = 0u; j < AHEAD; j++) {
+        let held = depth + (i + j) * DEEP;  // of the slots in workgroup memory
+        let words = next[j];
+        if (part + (i + j + AHEAD) * DEEP < SLOTS) {
+          next[j] = load(n, min(part + held + AHEAD * DEEP, SLOTS - 1u));
+        }
+        if (part + held < SLOTS) {
+          var v = array<vec4<u32>, VECS>();
+          for (var e = 0u; e < VECS; e++) { v[e] = x_tile[e * PITCH + held]; }
+          var scale = scales_of(words.scales);
+          if (DOTS) { scale *= x_scale[held * EIGHTS / BLOCK]; }
+          sum += scale * vec4<f32>(
+            multiply(words.a, v), multiply(words.b, v), multiply(words.c, v), multiply(words.d, v));
+        }
       }
     }
   }
-  let one = powers();
-  var sum = vec4<f32>(dot(a, one), dot(b, one), dot(c, one), dot(d, one));
-  var sum_of_squares = dot(square, vec4<f32>(1.0));
-
-  // Invocations of a subgroup are neighbours in a workgroup of one dimension.
-  let size = u32(subgroupAdd(1.0));
-  let whole = clamp(size, ACROSS, ACROSS * DEEP);  // neighbours whose sums of a column become one
-  for (var i = ACROSS; i < whole; i *= 2u) { sum += subgroupShuffleXor(sum, i); }
-  if (lane % whole < ACROSS) { partial[lane / whole * ACROSS + lane % ACROSS] = sum; }
+  keep(sum, lane);
   if (NORM) {
-    sum_of_squares = subgroupAdd(sum_of_squares);
-    if (lane % size == 0u) { squares[lane / size] = sum_of_squares; }
+    var total = dot(square, vec4<f32>(1.0));
+    for (var i = 1u; i < SUBGROUP; i *= 2u) { total += subgroupShuffleXor(total, i); }
+    if (lane % SUBGROUP == 0u) { squares[lane / SUBGROUP] = total; }
   }
   workgroupBarrier();
 
@@ -255,21 +364,20 @@ fn main(
   for (var i = lane; i < WIDTH * WIDE; i += LANES) {
     let at = first * WIDTH + i;
     if (at >= LENGTH) { break; }
-    let pieces = ACROSS * DEEP / whole;
     let quad = i / WIDTH;
-    var v = vec4<f32>(0.0);
-    for (var j = 0u; j < pieces; j++) {
-      v += partial[(quad / ACROSS * pieces + j) * ACROSS + quad % ACROSS];
-    }
+    let start = quad / ACROSS * UNITS * ACROSS + quad % ACROSS;
+    var result = kept(start, i % WIDTH);
+    var up = 0.0;
+    if (GLU > 0u) { up = kept(start, i % WIDTH + 2u); }
     if (NORM) {
       var total = 0.0;
-      for (var j = 0u; j < LANES / size; j++) { total += squares[j]; }
-      v *= inverseSqrt(total / f32(K) + EPS);
+      for (var j = 0u; j < LANES / SUBGROUP; j++) { total += squares[j]; }
+      let scale = inverseSqrt(total / f32(K) + EPS);
+      result *= scale;
+      up *= scale;
     }
-    var result = v[i % WIDTH];
     if (BIAS) { result += bias[at]; }
     if (GLU > 0u) {
-      var up = v[i % WIDTH + 2u];
       if (BIAS) { up += bias[at + N / 2u]; }
       result = activate(result) * up;
     }

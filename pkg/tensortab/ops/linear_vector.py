@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from ..dim import ceildiv, upper
@@ -17,7 +18,7 @@ _VECTOR = load("linear_qgsw_vector")
 
 
 def _blocks(n: int, k: int) -> dict[str, int]:
-    """How the `vector` kernel shares a matrix out, by measurement (bench/sweep.py, one H100).
+    """How the `vector` kernel shares a matrix out, by measurement (bench/sweep.py, one H200).
 
     Many columns fill a GPU by themselves; few want more invocations along K.
     """
@@ -30,25 +31,31 @@ def _blocks(n: int, k: int) -> dict[str, int]:
     return {"ACROSS": 2, "DEEP": 32, "LANES": 64}
 
 
-def _part(
-    target: Target, bits: int, k: int, blocks: Mapping[str, int], left: Left | None, x: Tensor
-) -> int:
-    """Slots of x that the `vector` kernel stages: all, or equal parts that fit beside the rest."""
-    sums = 20 * blocks["LANES"]
+def _knobs(
+    target: Target, bits: int, n: int, k: int, left: Left | None, x: Tensor
+) -> dict[str, int | bool]:
+    """The kernel's for a matrix, with as much of x staged at a time as there is room for.
+
+    That is all of it, or equal parts; none, PART = 0, where there is room for nothing.
+    """
+    blocks: dict[str, int | bool] = {"AHEAD": 1, "DOTS": target.vendor != "apple", **_blocks(n, k)}
+    slots, deep, dots = k * bits // 128, blocks["DEEP"], blocks["DOTS"]
+    lanes, subgroup = blocks["LANES"], target.subgroup
+    sums = 4 * lanes * 4 + 4 * lanes // subgroup
     shares = 4 * upper(x.shape[0]) * left.heads if left else 0
     room = target.limits["maxComputeWorkgroupStorageSize"] - sums - shares
-    slots, deep = k * bits // 128, blocks["DEEP"]
-    most = (room // (16 * 32 // bits) - 1) // deep * deep
-    if most <= 0:
-        return 0
-    parts = -(-slots // most)
-    return -(-slots // (parts * deep)) * deep
+    vectors = (16 if dots else 32) // bits  # a slot
+    scale = 16 // bits if dots else 0  # bytes of it a slot: four of a block
+    most = max(0, room - 16 * vectors) // (16 * vectors + scale) // deep * deep
+    parts = -(-slots // most) if most else 0
+    part = -(-slots // (parts * deep)) * deep if parts else 0
+    return blocks | {"SUBGROUP": subgroup, "PART": part, "AHEAD": math.gcd(blocks["AHEAD"], max(part // deep, 1))}
 
 
 def joins(target: Target, left: Left, chunks: Tensor, packed: Tensor) -> bool:
     """Whether the kernel can join chunks: all of x must fit in workgroup memory."""
     bits, n, k = sizes_of(packed)
-    part = _part(target, bits, k, _blocks(n, k), left, chunks)
+    part = _knobs(target, bits, n, k, left, chunks)["PART"]
     return part >= k * bits // 128 and not is_whole(target, chunks)
 
 
@@ -80,7 +87,7 @@ def vector(
     """
     bound = bind(operands, x)
     bits, n, k = sizes_of(bound["packed"])
-    blocks = _blocks(n, k)
+    knobs = _knobs(target, bits, n, k, left, x)
     kernel = _VECTOR.specialise(
         BITS=bits,
         HALF=bound["scales"].dtype == "float16",
@@ -89,12 +96,11 @@ def vector(
         N=n,
         K=k,
         GROUP=group,
-        PART=_part(target, bits, k, blocks, left, x),
         **{name.upper(): operands[name] is not None for name in ("norm", "bias", "add")},
         **{name.upper(): value for name, value in norm.items()},
-        **blocks,
+        **knobs,
         **(_joined(left, x) if left else {}),
     )
     pos = left.pos if left and isinstance(left.pos, Tensor) else x
-    grid = fold(target, ceildiv(n, 4 * blocks["LANES"] // blocks["DEEP"]))
+    grid = fold(target, ceildiv(n, 4 * knobs["LANES"] // knobs["DEEP"]))
     return dispatch(kernel, grid, **bound, x=x, pos=pos, y=y)
