@@ -36,12 +36,13 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> position: array<u32>;  // as this one
 @group(0) @binding(8) var<uniform> p: Params;
 
-const BINS = 512u;
-const PART = 16u;              // bins that are added up to one
-const PARTS = BINS / PART;
+const PART = 8u;               // sums that are added up to one
+const PARTS = PART * PART;
+const BINS = PART * PARTS;
 const NEAR = BINS;             // behind the bins: parts of what the gathered groups' masses add up
-const REST = NEAR + PARTS;     // to, the others',
-const PARTIAL = REST + PARTS;  // and the bins'
+const REST = NEAR + PART;      // to, the others',
+const PARTIAL = REST + PART;   // the bins',
+const WHOLE = PARTIAL + PARTS; // and those parts'
 const FAR = 134217727u;        // 2²⁷ − 1: of no mass, so neither counted nor drawn
 const NONE = 0xffffffffu;
 const ALL = vec2<u32>(NONE);   // a goal that nothing exceeds
@@ -52,7 +53,7 @@ const DRAW = 3u;
 
 var<workgroup> low: array<atomic<u32>, PARTIAL>;  // what grows, and then what it has come to
 var<workgroup> high: array<atomic<u32>, PARTIAL>;
-var<workgroup> sums: array<vec2<u32>, PARTIAL + PARTS>;
+var<workgroup> sums: array<vec2<u32>, WHOLE + PART>;
 var<workgroup> gathered: atomic<u32>;
 var<workgroup> groups: array<u32, BINS>;
 var<workgroup> listed: atomic<u32>;
@@ -95,16 +96,16 @@ fn tally(bin: u32, more: vec2<u32>) {
   if (carried > 0u) { atomicAdd(&high[bin], carried); }
 }
 
-// How many of `count` sums from `first` on do not exceed the goal together, and what they are.
+// How many of PART sums from `first` on do not exceed the goal together, and what they are.
 struct Place {
   count: u32,
   sum: vec2<u32>,
 }
 
-fn place(first: u32, count: u32, goal: vec2<u32>) -> Place {
+fn place(first: u32, goal: vec2<u32>) -> Place {
   var found = Place(0u, vec2<u32>(0u));
   var running = vec2<u32>(0u);
-  for (var i = 0u; i < count; i++) {
+  for (var i = 0u; i < PART; i++) {
     running = plus(running, sums[first + i]);
     if (!less(goal, running)) { found = Place(i + 1u, running); }
   }
@@ -113,7 +114,7 @@ fn place(first: u32, count: u32, goal: vec2<u32>) -> Place {
 
 // The mass of all tokens, with top-p alone.
 fn whole() -> vec2<u32> {
-  return place(NEAR, 2u * PARTS, ALL).sum;
+  return plus(place(NEAR, ALL).sum, place(REST, ALL).sum);
 }
 
 fn settle(first: u32, end: u32, lane: u32) {
@@ -211,17 +212,24 @@ fn first_beyond(kind: u32, cut: u32, amount: u32, row: u32, lane: u32) -> u32 {
       }
     }
     settle(0u, BINS, lane);
-    for (var s = lane; s < PARTS; s += LANES) {
-      sums[PARTIAL + s] = place(s * PART, PART, ALL).sum;
+    for (var s = lane; s < PARTS; s += LANES) { sums[PARTIAL + s] = place(s * PART, ALL).sum; }
+    workgroupBarrier();
+    for (var s = lane; s < PART; s += LANES) {
+      sums[WHOLE + s] = place(PARTIAL + s * PART, ALL).sum;
     }
     workgroupBarrier();
-    if (level == 0u && kind > TOP_K) { goal = part(place(PARTIAL, PARTS, ALL).sum, amount); }
-    let parts = place(PARTIAL, PARTS, goal);
-    let bins = place(min(parts.count, PARTS - 1u) * PART, PART, minus(goal, parts.sum));
-    goal = minus(minus(goal, parts.sum), bins.sum);
-    let found = (digit.chosen << (digit.above - digit.shift)) + parts.count * PART + bins.count;
+    if (level == 0u && kind > TOP_K) { goal = part(place(WHOLE, ALL).sum, amount); }
+    let coarse = place(WHOLE, goal);
+    goal = minus(goal, coarse.sum);
+    var bin = min(coarse.count, PART - 1u) * PART;
+    let middle = place(PARTIAL + bin, goal);
+    goal = minus(goal, middle.sum);
+    bin = (bin + min(middle.count, PART - 1u)) * PART;
+    let fine = place(bin, goal);
+    goal = minus(goal, fine.sum);
+    let found = (digit.chosen << (digit.above - digit.shift)) + bin + fine.count;
     let shift = max(digit.shift, 9u) - 9u;
-    digit = Digit(select(found, NONE, parts.count == PARTS), digit.shift, shift);
+    digit = Digit(select(found, NONE, coarse.count == PART), digit.shift, shift);
   }
   return digit.chosen;
 }
@@ -237,7 +245,7 @@ fn gather(cut: u32, row: u32, lane: u32) {
   for (var g = lane; g < (p.V + 4u * QUADS - 1u) / (4u * QUADS); g += LANES) {
     let here = known_of(g, row, lane);
     if (here.x <= cut) { groups[atomicAdd(&gathered, 1u)] = g; }
-    if (settings[3] == 0u) { tally(select(REST, NEAR, here.x <= cut) + g % PARTS, here.yz); }
+    if (settings[3] == 0u) { tally(select(REST, NEAR, here.x <= cut) + g % PART, here.yz); }
   }
   settle(NEAR, PARTIAL, lane);
 }
@@ -255,7 +263,7 @@ fn enlist(u: vec4<u32>, cut: u32, q: u32) {
 // with top-p alone the answer is among the others for sure.
 fn make_list(cut: u32, row: u32, lane: u32) {
   var end = atomicLoad(&gathered) * QUADS;
-  if (settings[3] == 0u && less(part(whole(), settings[4]), place(REST, PARTS, ALL).sum)) {
+  if (settings[3] == 0u && less(part(whole(), settings[4]), place(REST, ALL).sum)) {
     end = 0u;
   }
   for (var i = lane; i < end && atomicLoad(&listed) <= LIST; i += 4u * LANES) {
@@ -365,6 +373,12 @@ fn main(
   let each = (p.V + 4u * QUADS - 1u) / (4u * QUADS);
   own = known[row * each + min(lane, each - 1u)];
   let pick = picked[row];
+  var fed = 0u;
+  var at = 0u;
+  if (STEP) {  // asked for before a token is drawn, which may take its time
+    fed = token[0];
+    at = position[0];
+  }
   var chosen = pick.x;
   if (settings[2] != 0u) {
     let drawn = draw(pick.y, row, lane);
@@ -372,8 +386,8 @@ fn main(
   }
   if (lane > 0u) { return; }
   if (STEP) {
-    if (token[0] < p.V) { seen[token[0]] = 1u; }
-    position[0] += 1u;
+    if (fed < p.V) { seen[fed] = 1u; }
+    position[0] = at + 1u;
   }
   token[row] = chosen;
 }

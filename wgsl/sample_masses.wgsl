@@ -9,7 +9,7 @@
 //
 // The greatest score is that of the best chunk (argmax.wgsl's pairs), which every group looks for
 // anew; after the groups of tokens comes one a row that writes which token it is, and draws the
-// row's random word.
+// row's random word. Where the likeliest is taken that is all there is to do.
 
 const LANES: u32 = 64u;   // knob: invocations a group; 1 needs no barrier
 const GROUPS: u32 = 1u;   // knob: groups a workgroup
@@ -100,17 +100,20 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-  let n = (group.x + group.y * groups.x) * GROUPS + local.y;
+  let first = (group.x + group.y * groups.x) * GROUPS;
+  let n = first + local.y;
   let across = (p.V + 3u) / 4u;
   let each = (across + QUADS - 1u) / QUADS;  // groups of a row
   let count = p.rows * each;
   let row = min(select(n / each, n - count, n >= count), p.rows - 1u);
   let start = n % each * QUADS;
-  let end = select(0u, min(start + QUADS, across), n < count && settings[2] != 0u);
-  let steep = bitcast<f32>(settings[2]);  // 0: greedy, nothing will be drawn
+  let greedy = settings[2] == 0u;  // nothing will be drawn
+  let end = select(0u, min(start + QUADS, across), n < count && !greedy);
+  let steep = bitcast<f32>(settings[2]);
 
   var q = start + local.x;
   var bits = four(row, q);  // under way while the best is looked for
+  if (greedy && first + GROUPS <= count) { return; }
   var most = 0u;
   var index = NONE;
   for (var c = local.x; c < p.chunks; c += LANES) {
@@ -170,6 +173,8 @@ fn main(
   if (n < count) {
     known[n] = vec4<u32>(closest, total, 0u);
   } else if (n < count + p.rows) {
-    picked[row] = vec2<u32>(index, random(row));
+    var word = 0u;
+    if (!greedy) { word = random(row); }
+    picked[row] = vec2<u32>(index, word);
   }
 }

@@ -139,12 +139,13 @@ class Graph:
     _repr_html_ = html
 
     def limits(self) -> list[tuple[str, Limit]]:
-        """What live values must not break: op name, and (value, most, what)."""
-        return [
+        """What live values must not break: op name, and (value, most, what); each once."""
+        found = (
             (t.op.name, t.op.limit(*t.args, **t.kwargs))
             for t in self.nodes()
             if t.op and t.op.limit
-        ]
+        )
+        return list(dict.fromkeys(found))
 
 
 def check_limits(limits: Iterable[tuple[str, Limit]], env: Env) -> None:

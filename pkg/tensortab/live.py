@@ -1,7 +1,8 @@
 """Where a session's live values stand, and what has to be written for a run at others.
 
 A scalar's buffer is written when it holds something else than the value. Uniforms and grids are
-evaluated anew for just those steps that depend on a size that changed: the resize hook.
+evaluated anew for just those steps that depend on a size that changed: the resize hook. It does so
+once for steps that are alike, as those of a model's layers are.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from .device import Workgroups, Write
 from .dim import value
 from .errors import ShapeError
 from .graph import Graph, check_limits
+from .op import Grid
 from .plan import Plan, check_steps, largest
 from .store import Store
 
@@ -21,11 +23,15 @@ class Live:
 
     def __init__(self, graph: Graph, made: Plan, store: Store) -> None:
         self.env = largest(graph)  # what uniforms and grids are at
-        self.hooks = 0  # how often a step's uniform and grid were evaluated anew
+        self.hooks = 0  # how often a step got its uniform and grid anew
         self._graph = graph
         self._plan = made
         self._store = store
         self._limits = graph.limits()
+        self._alike: dict[tuple[Grid, tuple[int, int] | None], list[int]] = {}
+        for i, step in enumerate(made.steps):
+            if step.symbols:
+                self._alike.setdefault((step.grid, step.uniform), []).append(i)
 
     def advanced(self, env: dict[str, int], steps: int) -> tuple[dict[str, int], dict[str, int]]:
         """The sizes of the last step, and those after it; checks every step on the way."""
@@ -60,13 +66,15 @@ class Live:
         """
         changed = {n for n in env if self.env.get(n) != last[n] or env[n] != last[n]}
         self.env = last
-        writes, grids = [], []
-        for i, step in enumerate(self._plan.steps if changed else ()):
+        writes: list[Write] = []
+        grids: list[tuple[int, Workgroups]] = []
+        for alike in self._alike.values() if changed else ():
+            step = self._plan.steps[alike[0]]
             if changed & step.symbols:
-                self.hooks += 1
+                self.hooks += len(alike)
                 if step.uniform and changed & step.uniform_symbols:
                     writes.append(Write(slot, step.uniform[0], step.pack(env)))
                 ends = step.workgroups(env), step.workgroups(last)
                 x, y, z = (max(pair) for pair in zip(*ends, strict=True))
-                grids.append((i, (x, y, z)))
+                grids.extend((i, (x, y, z)) for i in alike)
         return writes, grids

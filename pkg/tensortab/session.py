@@ -59,6 +59,7 @@ class Session:
         self._buffers: list[Buffer] = []  # slot by slot, then the uniforms
         self._held = ExitStack()  # what `destroy` gives back
         self._recording: Recording
+        self._unfilled = list(graph.constants)  # as far as is known
         self._profiled = os.environ.get("WEBGPU_TIMESTAMP_QUERY") == "1"
 
     @classmethod
@@ -198,10 +199,7 @@ class Session:
     def _prepare(self, steps: int, inputs: Mapping[str, ArrayLike]) -> Run:
         """Check everything, then move the live values on: what a submission is made of."""
         arrays, sizes = self.graph.bind(inputs)
-        held = self.store.held
-        empty = [n for n in self.graph.constants if held[n].filled < held[n].spec.nbytes]
-        if empty:
-            raise ShapeError(f"{len(empty)} constants have no value yet: {', '.join(empty[:5])}")
+        self._check_filled()
         env = {n: self.store.values[n] for n in self.graph.symints} | sizes
         last, after = self.live.advanced(env, steps)
         writes = [Write(self.plan.leaves[n], 0, a.tobytes()) for n, a in arrays.items()]
@@ -216,6 +214,14 @@ class Session:
         self.store.values.update(live)
         self.store.written.update((n, live[n]) for n in self.plan.advances)
         return Run([*writes, *resized], grids, reads, steps, env)
+
+    def _check_filled(self) -> None:
+        """Refuse to run while a constant has no value; what is filled stays so."""
+        held = self.store.held
+        empty = [n for n in self._unfilled if held[n].filled < held[n].spec.nbytes]
+        self._unfilled = empty
+        if empty:
+            raise ShapeError(f"{len(empty)} constants have no value yet: {', '.join(empty[:5])}")
 
     async def _read(self, data: Awaitable[list[bytes]], run: Run) -> dict[str, Array]:
         return self._outputs(await data, run)
@@ -236,8 +242,7 @@ class Session:
     def reset(self) -> None:
         """Zero every state and put every symint at its least value."""
         for name in self.graph.states:
-            held = self.store.held[name]
-            self._backend.copy(None, held.buffer, held.spec.nbytes)
+            self.state(name).clear()
         self.store.values.update((n, s.min) for n, s in self.graph.symints.items())
 
     def snapshot(self) -> Snapshot:

@@ -72,6 +72,10 @@ class State:
             )
         self.backend.write(self.held.buffer, data)
 
+    def clear(self) -> None:
+        """Zero its contents, on the device."""
+        self.backend.copy(None, self.held.buffer, self.held.spec.nbytes)
+
 
 @dataclass(frozen=True)
 class Snapshot:

@@ -271,9 +271,7 @@ class Generator:
         same = sum(1 for _ in takewhile(lambda p: p[0] == p[1], zip(ids, self.held, strict=False)))
         start = min(same, len(ids) - 1)  # the last is fed again: its logits are wanted
         self.prompt.truncate(pos=start)
-        seen = np.zeros(self.config.vocab, np.int32)
-        seen[ids[:start]] = 1
-        self.prompt.state("seen").write(seen)
+        self._see(ids[:start])
         self.prompt.state("sampling").write(request.settings.encode())
         self.held = list(ids)
         self.last = replace(self.last, reused_tokens=start)
@@ -282,6 +280,16 @@ class Generator:
             yield self.prompt.run_steps(1, ids=[ids[at : at + chunk]]), at + chunk >= len(ids)
         for done in range(1, request.room, self._burst):
             yield self.decode.run_steps(min(self._burst, request.room - done)), True
+
+    def _see(self, ids: list[int]) -> None:
+        """Flag these tokens as seen, and no others."""
+        state = self.prompt.state("seen")
+        if not ids:
+            state.clear()  # which sends nothing to the device
+            return
+        seen = np.zeros(self.config.vocab, np.int32)
+        seen[ids] = 1
+        state.write(seen)
 
     def _end(self) -> None:
         """End the call under way, if there is one: what it has submitted runs, and is dropped."""
