@@ -182,8 +182,8 @@ def test_every_code(device: harness.Device, bits: int) -> None:
 def test_any_number_of_rows_up_to_the_maximum(
     device: harness.Device, strategy: str, rows: int
 ) -> None:
-    a = operands(rows, 33, 64)
-    shapes = {"x": (tt.Sym("rows", 41, min=1), 64)}
+    a = operands(rows, 33, 256)  # gemm cuts K
+    shapes = {"x": (tt.Sym("rows", 41, min=1), 256)}
     assert_agrees(device, build(strategy=strategy), a, shapes=shapes, atol=1e-4)
 
 
@@ -226,16 +226,30 @@ def test_choice_follows_shapes_and_device(
     assert step.kernel.features <= features
 
 
+@pytest.mark.parametrize(("n", "k", "slices"), [(8, 96, 1), (8, 512, 4), (32768, 512, 1)])
+def test_few_tiles_cut_k(n: int, k: int, slices: int) -> None:
+    g = tt.Graph()
+    x, scales = g.input("x", (9, k)), g.constant("scales", tt.Spec((k // 32, n)))
+    packed = g.constant("packed", tt.Spec((n, k // 2), "uint8"))
+    g.output("y", tt.ops.linear_q4gsw(x, packed, scales, group=32, strategy="gemm"))
+    kernels = [s.kernel for s in tt.plan.plan(g, tt.target.Target("native")).steps]
+    assert kernels[0]["SLICE"] * slices == k
+    assert [kernel["SLICES"] for kernel in kernels[1:]] == [slices][: slices > 1]
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_fits_the_smallest_adapters(strategy: str) -> None:
-    rows = {"vector": 1, "gemv": 16, "gemv_subgroups": 16}.get(strategy, 64)
+    rows = {"vector": 1, "gemv": 16, "gemv_subgroups": 16}.get(strategy, 128)
     graph = graph_of(build(strategy=strategy), operands(rows, 8, 32))
     kernel = tt.plan.plan(graph, tt.target.Target("native")).steps[0].kernel
     assert np.prod(kernel.workgroup) <= 256
-    # A vec4 is 16 bytes; gemv keeps LANES × ROWS of them, gemm 4 × (16 · ROWS + 128).
+    # A vec4 is 16 bytes; gemv keeps LANES × ROWS of them, gemm BUFFERS of a tile's rows and
+    # columns.
     vec4s = {
         "linear_qgsw_gemv": lambda k: k["LANES"] * k["ROWS"],
-        "linear_qgsw_gemm": lambda k: 4 * (16 * k["ROWS"] + 128),
+        "linear_qgsw_gemm": lambda k: (
+            k["BUFFERS"] * k["STEP"] * (k["FOURS"] * k["DOWN"] + 2 * k["ACROSS"])
+        ),
         "linear_qgsw_vector": lambda k: k["LANES"] * 5 // 4 + 8 * (k["PART"] + 1),
         "linear_qgsw_tile": lambda _: 0,
     }[kernel.name](kernel)
@@ -280,7 +294,7 @@ def test_groups_that_do_not_fit() -> None:
 
 
 @pytest.mark.parametrize("strategy", [s for s in STRATEGIES if s != "vector"])
-@pytest.mark.parametrize(("m", "n", "k"), [(1, 5, 32), (4, 16, 160), (9, 67, 96)])
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 5, 32), (4, 16, 160), (9, 67, 96), (5, 9, 352)])
 def test_a_scale_a_row_and_the_high_nibble_first(
     device: harness.Device, strategy: str, m: int, n: int, k: int
 ) -> None:

@@ -233,7 +233,7 @@ def _lower(
         steps += rms_norm.lowered(target, normed, x, norm, eps=eps, offset=offset)
         x = normed
     if chosen == "gemm":
-        return [*steps, gemm(target, y, x, whole, group, act, high_first=high_first)]
+        return [*steps, *gemm(target, y, x, whole, group, act, high_first=high_first)]
     product = y if act is None and add is None else Tensor(Spec((*x.shape[:-1], packed.shape[0])))
     steps.append(tiled(chosen, target, product, x, operands, group, high_first=high_first))
     if act is not None:
