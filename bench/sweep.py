@@ -1,6 +1,6 @@
 """What a kernel's knobs do for 4-bit linears: tries every combination, in a browser tab.
 
-    tensortab run bench/sweep.py linear_qgsw_vector LANES=32,64,128 ACROSS=2,4,8 [ROWS]
+    tensortab run bench/sweep.py linear_qgsw_vector LANES=128,256 TILES=1,2,4 [ROWS]
 
 The knobs named are set wherever `lower` launches that kernel, after its own choice; all else, the
 grid included, follows. A line of JSON for each combination: microseconds of every case that

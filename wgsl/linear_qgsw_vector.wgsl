@@ -6,27 +6,26 @@
 //   GLU   y[N/2] = act(v[n]) · v[n + N/2]
 //   ADD   + add, as long as y
 //
-// An invocation owns four columns of w, side by side, or with GLU two and the two that go with them,
-// and 16 bytes of each at a time: a slot. ACROSS invocations side by side own 4 · ACROSS columns and
-// the same slots; DEEP of those share the columns' slots out; a workgroup has LANES invocations. Loads
-// of w and of scales are on their way before anything waits, AHEAD slots of them while one is multiplied.
-// x, PART slots of it at a time, comes through workgroup memory, where neighbours read neighbours.
-// Everything that addresses depend on is a knob, so that they need no load.
+// The LANES invocations of a workgroup share K: each owns eight elements of x, side by side, STEPS
+// times, and keeps them in registers. The workgroup walks through TILES tiles of eight columns, with
+// GLU every other one of those that go with them; neighbours read neighbours of a column, and the
+// next AHEAD steps are on their way while one is multiplied. Sums meet in a subgroup, which deals the columns
+// out while it adds, and then in workgroup memory: there is one barrier. Everything that addresses
+// depend on is a knob, so that they need no load.
 //
 // With DOTS a block of 32 elements of x becomes integers of 16 bits, as large as the block allows, in
-// two bytes each, and four weights are multiplied with four bytes in one instruction: about a third of
-// the instructions. Off by 1 / 65000 of a block's largest magnitude an element. Layouts: quant/.
+// two bytes each, and four weights are multiplied with four bytes in one instruction: less than half
+// of the instructions. Off by 1 / 65000 of a block's largest magnitude an element. Layouts: quant/.
 
 enable subgroups;
 
 const BITS: u32 = 4u;        // knob: 4 (offset binary, low nibble first) | 8 (two's complement)
 const HALF: bool = false;    // knob: scales are f16 pairs, not f32
-const EVEN: bool = false;    // knob: N is even, N/2 too with GLU, so that scales are read two at a time
 const NORM: bool = false;    // knob: normalize x
 const BIAS: bool = false;    // knob: add bias
 const ADD: bool = false;     // knob: add `add`
 const GLU: u32 = 0u;         // knob: 0 none | 1 silu | 2 gelu by tanh
-const N: u32 = 4u;           // knob: columns
+const N: u32 = 8u;           // knob: columns, a multiple of 8, and of 16 with GLU
 const K: u32 = 32u;          // knob: weights of a column
 const GROUP: u32 = 32u;      // knob: weights to a scale, a multiple of 32
 const CHUNKS: u32 = 0u;      // knob: 0 for a row; with a NORM none
@@ -38,102 +37,80 @@ const PAST: u32 = 0u;        // knob: the position
 const EPS: f32 = 1e-6;       // knob: of the norm
 const OFFSET: f32 = 0.0;     // knob: of the norm
 const DOTS: bool = false;    // knob: x as integers, by packed dot products; else float32
-const ACROSS: u32 = 4u;      // knob: invocations side by side along N, a power of two
-const DEEP: u32 = 8u;        // knob: invocations along K, a power of two
-const LANES: u32 = 64u;      // knob: invocations per workgroup, a multiple of ACROSS · DEEP and SUBGROUP
+const TILES: u32 = 1u;       // knob: of eight columns a workgroup owns; an even number with GLU
+const AHEAD: u32 = 1u;       // knob: loads on their way, that make whole tiles up, or they it
+const LANES: u32 = 64u;      // knob: invocations per workgroup, a multiple of SUBGROUP
 const SUBGROUP: u32 = 4u;    // knob: invocations a subgroup has at least, a power of two, 4 or more
-const AHEAD: u32 = 1u;       // knob: slots on their way, a divisor of PART / DEEP
-const PART: u32 = 8u;        // knob: slots of x in workgroup memory, a multiple of DEEP
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> norm: array<vec4<f32>>;  // any buffer without NORM
-@group(0) @binding(2) var<storage, read> packed: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> scales: array<u32>;
+@group(0) @binding(2) var<storage, read> packed: array<u32>;
+@group(0) @binding(3) var<storage, read> scales: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;        // any buffer without BIAS
 @group(0) @binding(5) var<storage, read> add: array<f32>;         // any buffer without ADD
 @group(0) @binding(6) var<storage, read> pos: array<i32>;         // any buffer without LIVE
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;
 
-const EIGHTS = 16u / BITS;   // eights of x that a slot is multiplied with
-const VECS = select(2u, 1u, DOTS) * EIGHTS;  // and what they are in workgroup memory
-const SLOTS = K * BITS / 128u;
-const STEPS = PART / DEEP;   // slots of a part an invocation multiplies
-const ROUNDS = (EIGHTS * PART + LANES - 1u) / LANES;
-const PITCH = PART + 1u;     // one longer than needed: neighbours write to other banks, too
-const UNIT = clamp(SUBGROUP, ACROSS, ACROSS * DEEP);  // invocations whose sums become one without memory
-const UNITS = ACROSS * DEEP / UNIT;
+const EIGHTS = K / 8u;
+const STEPS = (EIGHTS + LANES - 1u) / LANES;
+const TURN = max(AHEAD / STEPS, 1u);  // tiles in which every place of `next` has its turn
+const WORDS = BITS / 4u;     // of eight weights
+const HALVES = select(1u, 2u, GLU > 0u);
+const LENGTH = N / HALVES;   // of y
+const OWN = 8u * TILES / HALVES;  // elements of y a workgroup makes
+const UNITS = LANES / SUBGROUP;
+const APART = max(SUBGROUP / 8u, 1u);      // lanes that have the same columns once they are dealt out
+const LEFT = 8u / min(SUBGROUP, 8u);       // columns of a lane then
 const BLOCK = 4u;            // eights of x to a scale
 const MOST = 32639.0;        // 127 · 256 + 127: what signed bytes, high and low, hold
-const WIDTH = select(4u, 2u, GLU > 0u);  // elements of y an invocation's columns make
-const WIDE = LANES / DEEP;   // fours of columns a workgroup owns
-const LENGTH = select(N, N / 2u, GLU > 0u);  // of y
 
 const D4 = K / (4u * HEADS);
 const STRIDE = K / 4u + HEADS;  // vec4s of a chunk
 
-var<workgroup> x_tile: array<vec4<u32>, VECS * PITCH>;  // [vec4 of a slot][slot]
-var<workgroup> x_scale: array<f32, select(1u, EIGHTS * PART / BLOCK, DOTS)>;
-var<workgroup> partial: array<f32, 4u * LANES / (UNIT / ACROSS)>;  // [unit][place in ACROSS][column]
-var<workgroup> squares: array<f32, LANES / SUBGROUP>;
+var<workgroup> partial: array<f32, UNITS * TILES * 8u>;  // [unit][tile][column]
+var<workgroup> squares: array<f32, UNITS>;
 var<workgroup> shares: array<f32, max(CHUNKS * HEADS, 1u)>;  // [chunk][head]
 
 struct Eight { a: vec4<f32>, b: vec4<f32>, }
 
-// An eight of x, and of `norm`.
-struct Loaded { x: Eight, norm: Eight, }
+// Eight elements of x as they are multiplied: integers in `a`, or floats.
+struct Factors { a: vec4<u32>, b: vec4<u32>, scale: f32, }
 
-// 16 bytes of four columns, and the words that hold their scales.
-struct Slot { a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>, scales: vec4<u32>, }
+// Eight weights of eight columns, and the words that hold their scales.
+struct Tile { codes: array<vec2<u32>, 8>, scales: array<vec4<u32>, 2>, }
 
-// What an invocation stages of x, all asked for at once; past the end, the last eight again.
-fn fetch(part: u32, lane: u32) -> array<Loaded, ROUNDS> {
-  var loaded = array<Loaded, ROUNDS>();
-  for (var i = 0u; i < ROUNDS; i++) {
-    let at = 2u * min(part * EIGHTS + lane + i * LANES, K / 8u - 1u);
-    loaded[i].x = Eight(x[at], x[at + 1u]);
-    if (NORM) { loaded[i].norm = Eight(norm[at], norm[at + 1u]); }
+fn x_at(i: u32) -> Eight { return Eight(x[2u * i], x[2u * i + 1u]); }
+
+fn norm_at(i: u32) -> Eight { return Eight(norm[2u * i], norm[2u * i + 1u]); }
+
+// The first column of a tile; past the edge, the last tile again.
+fn column_of(tile: u32, first: u32) -> u32 {
+  return min(first + tile / HALVES * 8u, LENGTH - 8u) + tile % HALVES * LENGTH;
+}
+
+// What a lane multiplies in a step, counted from the first of the first tile.
+fn load(step: u32, first: u32, lane: u32) -> Tile {
+  let n = column_of(step / STEPS, first);
+  let eight = min(lane + step % STEPS * LANES, EIGHTS - 1u);
+  var tile = Tile();
+  for (var i = 0u; i < 8u; i++) {
+    let at = ((n + i) * EIGHTS + eight) * WORDS;
+    tile.codes[i].x = packed[at];
+    if (BITS == 8u) { tile.codes[i].y = packed[at + 1u]; }
   }
-  return loaded;
-}
-
-fn normed(v: Eight, norm: Eight) -> Eight {
-  if (!NORM) { return v; }
-  return Eight(v.a * (OFFSET + norm.a), v.b * (OFFSET + norm.b));
-}
-
-// The four columns of an invocation; past the edge, others again.
-fn columns(quad: u32) -> vec4<u32> {
-  var n = vec2<u32>(4u * quad, 4u * quad + 2u);
-  if (GLU > 0u) { n = vec2<u32>(2u * quad, 2u * quad + N / 2u); }
-  if (EVEN) {
-    n = min(n, vec2<u32>(N - 2u));
-    return vec4<u32>(n.x, n.x + 1u, n.y, n.y + 1u);
-  }
-  return min(vec4<u32>(n.x, n.x + 1u, n.y, n.y + 1u), vec4<u32>(N - 1u));
-}
-
-fn load(n: vec4<u32>, slot: u32) -> Slot {
-  let at = n * SLOTS + slot;
-  let s = n + slot * (128u / BITS) / GROUP * N;
-  var words = vec4<u32>(0u);
-  if (HALF && EVEN) {
-    words = vec4<u32>(scales[s.x / 2u], scales[s.z / 2u], 0u, 0u);
-  } else if (HALF) {
-    words = vec4<u32>(scales[s.x / 2u], scales[s.y / 2u], scales[s.z / 2u], scales[s.w / 2u])
-      >> (s % 2u * 16u);
-  } else {
-    words = vec4<u32>(scales[s.x], scales[s.y], scales[s.z], scales[s.w]);
-  }
-  return Slot(packed[at.x], packed[at.y], packed[at.z], packed[at.w], words);
-}
-
-fn scales_of(words: vec4<u32>) -> vec4<f32> {
-  if (HALF && EVEN) { return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y)); }
+  let at = eight * 8u / GROUP * N + n;
   if (HALF) {
-    return vec4<f32>(unpack2x16float(words.x).x, unpack2x16float(words.y).x,
-      unpack2x16float(words.z).x, unpack2x16float(words.w).x);
+    tile.scales[0] = scales[at / 8u];
+  } else {
+    tile.scales[0] = scales[at / 4u];
+    tile.scales[1] = scales[at / 4u + 1u];
   }
-  return bitcast<vec4<f32>>(words);
+  return tile;
+}
+
+fn scale_of(tile: Tile, i: u32) -> f32 {
+  if (HALF) { return unpack2x16float(tile.scales[0][i / 2u])[i % 2u]; }
+  return bitcast<f32>(tile.scales[i / 4u][i % 4u]);
 }
 
 // Four weights, each times the power of 2 at which its bits lie. The bits become the last ones of
@@ -157,50 +134,19 @@ fn powers() -> vec4<f32> {
 
 fn floats(v: vec4<u32>) -> vec4<f32> { return bitcast<vec4<f32>>(v); }
 
-// The product with 16 bytes of a column, before scales.
-fn multiply(w: vec4<u32>, v: array<vec4<u32>, VECS>) -> f32 {
-  if (DOTS) { return dots(w, v); }
-  var sum = vec4<f32>(0.0);
-  for (var i = 0u; i < EIGHTS; i++) {
-    var pair = vec2<u32>(w[i], w[i] >> 16u);
-    if (BITS == 8u) { pair = vec2<u32>(w[2u * i % 4u], w[(2u * i + 1u) % 4u]); }
-    sum += unpack(pair.x) * floats(v[2u * i % VECS]) + unpack(pair.y) * floats(v[(2u * i + 1u) % VECS]);
-  }
-  return dot(sum, powers());
-}
-
-// The same in integers. Weights of four bits become the high ones of bytes: 16 times too large.
-fn dots(w: vec4<u32>, v: array<vec4<u32>, VECS>) -> f32 {
-  var high = 0i;
-  var low = 0i;
-  for (var i = 0u; i < EIGHTS; i++) {
-    var pair = (vec2<u32>(w[i] << 4u, w[i]) & vec2<u32>(0xf0f0f0f0u)) ^ vec2<u32>(0x80808080u);
-    if (BITS == 8u) { pair = vec2<u32>(w[2u * i % 4u], w[(2u * i + 1u) % 4u]); }
-    high += dot4I8Packed(pair.x, v[i].x) + dot4I8Packed(pair.y, v[i].y);
-    low += dot4I8Packed(pair.x, v[i].z) + dot4I8Packed(pair.y, v[i].w);
-  }
-  return f32(256 * high + low);
-}
-
 // Of two words the halves in which rounding left an integer: of the first the low half.
 fn halves(a: u32, b: u32) -> u32 { return (a & 0xffffu) | (b << 16u); }
 
-// Eight i of a part of x goes to workgroup memory. All lanes call this together.
-fn stage(i: u32, v: Eight) {
-  let slot = i / EIGHTS;
-  let at = i % EIGHTS * (VECS / EIGHTS) * PITCH + slot;
+// What eight weights are multiplied with. All lanes call this together.
+fn factors(v: Eight) -> Factors {
   if (!DOTS) {
-    if (slot < PART) {
-      x_tile[at] = bitcast<vec4<u32>>(v.a);
-      x_tile[at + PITCH] = bitcast<vec4<u32>>(v.b);
-    }
-    return;
+    return Factors(bitcast<vec4<u32>>(v.a * powers()), bitcast<vec4<u32>>(v.b * powers()), 1.0);
   }
   // As integers magnitudes compare as they do as floats, and a NaN is the greatest.
   let both = max(
     bitcast<vec4<u32>>(v.a) & vec4<u32>(0x7fffffffu), bitcast<vec4<u32>>(v.b) & vec4<u32>(0x7fffffffu));
   var most = max(max(both.x, both.y), max(both.z, both.w));
-  for (var j = 1u; j < BLOCK; j *= 2u) { most = max(most, subgroupShuffleXor(most, j)); }
+  for (var i = 1u; i < BLOCK; i *= 2u) { most = max(most, subgroupShuffleXor(most, i)); }
   let largest = bitcast<f32>(most);
   let factor = select(0.0, MOST / largest, largest > 1e-30);
   // Added to 1.5 · 2²³ a number is rounded and lies in the last bits; 128 more, and the high byte is
@@ -217,10 +163,26 @@ fn stage(i: u32, v: Eight) {
   let even = vec2<u32>(0x00ff00ffu);
   let high = ((first >> vec2<u32>(8u)) & even) | (second & ~even);
   let low = ((first & even) | ((second << vec2<u32>(8u)) & ~even)) ^ vec2<u32>(0x80808080u);
-  if (slot < PART) {
-    x_tile[at] = vec4<u32>(high, low);
-    if (i % BLOCK == 0u) { x_scale[i / BLOCK] = largest / (MOST * select(1.0, 16.0, BITS == 4u)); }
+  let unit = MOST * select(1.0, 16.0, BITS == 4u);  // of `dots`, too
+  return Factors(vec4<u32>(high, low), vec4<u32>(0u), largest / unit);
+}
+
+// The product with eight weights, before scales.
+fn multiply(w: vec2<u32>, v: Factors) -> f32 {
+  if (DOTS) { return dots(w, v.a); }
+  let upper = select(w.y, w.x >> 16u, BITS == 4u);
+  return dot(unpack(w.x), bitcast<vec4<f32>>(v.a)) + dot(unpack(upper), bitcast<vec4<f32>>(v.b));
+}
+
+// The same in integers. Weights of four bits become the high ones of bytes: 16 times too large.
+fn dots(w: vec2<u32>, v: vec4<u32>) -> f32 {
+  var pair = w;
+  if (BITS == 4u) {
+    pair = (vec2<u32>(w.x << 4u, w.x) & vec2<u32>(0xf0f0f0f0u)) ^ vec2<u32>(0x80808080u);
   }
+  let high = dot4I8Packed(pair.x, v.x) + dot4I8Packed(pair.y, v.y);
+  let low = dot4I8Packed(pair.x, v.z) + dot4I8Packed(pair.y, v.w);
+  return f32(256 * high + low);
 }
 
 fn activate(v: f32) -> f32 {
@@ -248,18 +210,19 @@ fn share_out(lane: u32) -> u32 {
   return live;
 }
 
-// The chunks joined, into workgroup memory, four chunks at a time.
-fn join(lane: u32) {
+// What an invocation owns of the chunks, joined, four of them at a time.
+fn join(lane: u32) -> array<Eight, STEPS> {
   let live = share_out(lane);
   workgroupBarrier();
-  var sums = array<Eight, ROUNDS>();
+  var sums = array<Eight, STEPS>();
   for (var c = 0u; c < live; c += 4u) {
-    for (var i = 0u; i < ROUNDS; i++) {
-      let at = min(lane + i * LANES, K / 8u - 1u);
+    for (var i = 0u; i < STEPS; i++) {
+      let at = min(lane + i * LANES, EIGHTS - 1u);
       for (var u = 0u; u < 4u; u++) {
-        let start = min(c + u, CHUNKS - 1u) * STRIDE + 2u * at;
+        let chunk = min(c + u, CHUNKS - 1u);
+        let start = chunk * STRIDE + 2u * at;
         let value = Eight(x[start], x[start + 1u]);
-        let share = shares[min(c + u, CHUNKS - 1u) * HEADS + 2u * at / D4];
+        let share = shares[chunk * HEADS + 2u * at / D4];
         if (c + u < live) {  // a dead chunk may hold NaN
           sums[i].a += share * value.a;
           sums[i].b += share * value.b;
@@ -267,35 +230,36 @@ fn join(lane: u32) {
       }
     }
   }
-  for (var i = 0u; i < ROUNDS; i++) { stage(lane + i * LANES, sums[i]); }
+  return sums;
 }
 
-// The sums of a unit's invocations, into workgroup memory. Where there are four of each place, each of
-// them soon adds up one column only.
-fn keep(sums: vec4<f32>, lane: u32) {
-  let at = 4u * (lane / UNIT * ACROSS + lane % ACROSS);
-  let turn = lane / ACROSS % 4u;
-  if (UNIT >= 4u * ACROSS) {
-    let is_odd = turn % 2u == 1u;
-    let pair = select(sums.xy, sums.zw, is_odd)
-      + subgroupShuffleXor(select(sums.zw, sums.xy, is_odd), ACROSS);
-    var sum = select(pair.x, pair.y, turn > 1u)
-      + subgroupShuffleXor(select(pair.y, pair.x, turn > 1u), 2u * ACROSS);
-    for (var i = 4u * ACROSS; i < UNIT; i *= 2u) { sum += subgroupShuffleXor(sum, i); }
-    if (lane % UNIT < 4u * ACROSS) { partial[at + turn % 2u * 2u + turn / 2u] = sum; }
-    return;
-  }
-  var sum = sums;
-  for (var i = ACROSS; i < UNIT; i *= 2u) { sum += subgroupShuffleXor(sum, i); }
-  if (lane % UNIT < ACROSS) {
-    for (var i = 0u; i < 4u; i++) { partial[at + i] = sum[i]; }
+// Half of the columns that a lane still has the sums of go to another, i away, and as many come.
+fn deal(sums: ptr<function, array<f32, 8>>, half: u32, i: u32, lane: u32) {
+  let on = (lane & i) > 0u;
+  for (var j = 0u; j < half; j++) {
+    let low = (*sums)[j];
+    let high = (*sums)[(j + half) % 8u];
+    (*sums)[j] = select(low, high, on) + subgroupShuffleXor(select(high, low, on), i);
   }
 }
 
-// A column's sum over all units.
-fn kept(start: u32, column: u32) -> f32 {
+// A tile's sums over the subgroup, into workgroup memory.
+fn keep(sums: ptr<function, array<f32, 8>>, tile: u32, lane: u32) {
+  deal(sums, 4u, SUBGROUP / 2u, lane);
+  deal(sums, 2u, SUBGROUP / 4u, lane);
+  if (SUBGROUP > 4u) { deal(sums, 1u, SUBGROUP / 8u, lane); }
+  for (var i = SUBGROUP / 16u; i > 0u; i /= 2u) {
+    (*sums)[0] += subgroupShuffleXor((*sums)[0], i);
+  }
+  if (lane % APART > 0u) { return; }
+  let at = (lane / SUBGROUP * TILES + tile) * 8u + lane % SUBGROUP / APART * LEFT;
+  for (var j = 0u; j < LEFT; j++) { partial[at + j] = (*sums)[j]; }
+}
+
+// A column's sum over all subgroups.
+fn kept(tile: u32, column: u32) -> f32 {
   var sum = 0.0;
-  for (var j = 0u; j < UNITS; j++) { sum += partial[4u * (start + j * ACROSS) + column]; }
+  for (var unit = 0u; unit < UNITS; unit++) { sum += partial[(unit * TILES + tile) * 8u + column]; }
   return sum;
 }
 
@@ -306,53 +270,47 @@ fn main(
   @builtin(local_invocation_id) local: vec3<u32>,
 ) {
   let lane = local.x;
-  let depth = lane / ACROSS % DEEP;
-  let first = (workgroup.x + workgroup.y * workgroups.x) * WIDE;
-  let n = columns(first + lane / (ACROSS * DEEP) * ACROSS + lane % ACROSS);
+  let first = (workgroup.x + workgroup.y * workgroups.x) * OWN;
 
-  // What is waited for first is asked for first: x, the next slots of w, and what is added last.
-  var loaded = array<Loaded, ROUNDS>();
-  if (CHUNKS == 0u) { loaded = fetch(0u, lane); }
-  var next = array<Slot, AHEAD>();
-  for (var i = 0u; i < AHEAD; i++) { next[i] = load(n, min(depth + i * DEEP, SLOTS - 1u)); }
+  // What is waited for first is asked for first: x, the first of w, and what is added last.
+  var own = array<Eight, STEPS>();
+  var norms = array<Eight, STEPS>();
+  for (var i = 0u; i < STEPS; i++) {
+    let eight = min(lane + i * LANES, EIGHTS - 1u);
+    if (CHUNKS == 0u) { own[i] = x_at(eight); }
+    if (NORM) { norms[i] = norm_at(eight); }
+  }
+  var next = array<Tile, AHEAD>();
+  for (var i = 0u; i < AHEAD; i++) { next[i] = load(i, first, lane); }
   var more = 0.0;
-  if (ADD && lane < WIDTH * WIDE) { more = add[min(first * WIDTH + lane, LENGTH - 1u)]; }
-  var sum = vec4<f32>(0.0);
+  if (ADD && lane < OWN) { more = add[min(first + lane, LENGTH - 1u)]; }
+
+  if (CHUNKS > 0u) { own = join(lane); }
+  var v = array<Factors, STEPS>();
   var square = vec4<f32>(0.0);
-  if (CHUNKS > 0u) { join(lane); }
-  for (var part = 0u; part < SLOTS; part += PART) {
-    if (part > 0u) { workgroupBarrier(); }
-    if (CHUNKS == 0u) {
-      if (part > 0u) { loaded = fetch(part, lane); }
-      for (var i = 0u; i < ROUNDS; i++) {
-        let j = lane + i * LANES;
-        let v = loaded[i].x;
-        if (NORM && j < EIGHTS * PART && part * EIGHTS + j < K / 8u) {
-          square += v.a * v.a + v.b * v.b;
-        }
-        stage(j, normed(v, loaded[i].norm));
-      }
+  for (var i = 0u; i < STEPS; i++) {
+    if (lane + i * LANES >= EIGHTS) { own[i] = Eight(); }
+    if (NORM) {
+      square += own[i].a * own[i].a + own[i].b * own[i].b;
+      own[i] = Eight(own[i].a * (OFFSET + norms[i].a), own[i].b * (OFFSET + norms[i].b));
     }
-    workgroupBarrier();
-    for (var i = 0u; i < STEPS; i += AHEAD) {
-      for (var j = 0u; j < AHEAD; j++) {
-        let held = depth + (i + j) * DEEP;  // of the slots in workgroup memory
-        let words = next[j];
-        if (part + (i + j + AHEAD) * DEEP < SLOTS) {
-          next[j] = load(n, min(part + held + AHEAD * DEEP, SLOTS - 1u));
-        }
-        if (part + held < SLOTS) {
-          var v = array<vec4<u32>, VECS>();
-          for (var e = 0u; e < VECS; e++) { v[e] = x_tile[e * PITCH + held]; }
-          var scale = scales_of(words.scales);
-          if (DOTS) { scale *= x_scale[held * EIGHTS / BLOCK]; }
-          sum += scale * vec4<f32>(
-            multiply(words.a, v), multiply(words.b, v), multiply(words.c, v), multiply(words.d, v));
+    v[i] = factors(own[i]);
+  }
+  for (var turn = 0u; turn < TILES; turn += TURN) {
+    for (var t = 0u; t < TURN; t++) {
+      var sums = array<f32, 8>();
+      for (var step = 0u; step < STEPS; step++) {
+        let place = (t * STEPS + step) % AHEAD;
+        let now = next[place];
+        let after = (turn + t) * STEPS + step + AHEAD;
+        if (after < TILES * STEPS) { next[place] = load(after, first, lane); }
+        for (var i = 0u; i < 8u; i++) {
+          sums[i] += multiply(now.codes[i], v[step]) * (scale_of(now, i) * v[step].scale);
         }
       }
+      keep(&sums, turn + t, lane);
     }
   }
-  keep(sum, lane);
   if (NORM) {
     var total = dot(square, vec4<f32>(1.0));
     for (var i = 1u; i < SUBGROUP; i *= 2u) { total += subgroupShuffleXor(total, i); }
@@ -361,28 +319,26 @@ fn main(
   workgroupBarrier();
 
   // An invocation per element of y.
-  for (var i = lane; i < WIDTH * WIDE; i += LANES) {
-    let at = first * WIDTH + i;
+  for (var i = lane; i < OWN; i += LANES) {
+    let at = first + i;
     if (at >= LENGTH) { break; }
-    let quad = i / WIDTH;
-    let start = quad / ACROSS * UNITS * ACROSS + quad % ACROSS;
-    var result = kept(start, i % WIDTH);
+    var result = kept(i / 8u * HALVES, i % 8u);
     var up = 0.0;
-    if (GLU > 0u) { up = kept(start, i % WIDTH + 2u); }
+    if (GLU > 0u) { up = kept(i / 8u * HALVES + 1u, i % 8u); }
     if (NORM) {
       var total = 0.0;
-      for (var j = 0u; j < LANES / SUBGROUP; j++) { total += squares[j]; }
+      for (var unit = 0u; unit < UNITS; unit++) { total += squares[unit]; }
       let scale = inverseSqrt(total / f32(K) + EPS);
       result *= scale;
       up *= scale;
     }
     if (BIAS) { result += bias[at]; }
     if (GLU > 0u) {
-      if (BIAS) { up += bias[at + N / 2u]; }
+      if (BIAS) { up += bias[at + LENGTH]; }
       result = activate(result) * up;
     }
     if (ADD) { result += more; }
-    if (ADD && i + LANES < WIDTH * WIDE) { more = add[min(at + LANES, LENGTH - 1u)]; }
+    if (ADD && i + LANES < OWN) { more = add[min(at + LANES, LENGTH - 1u)]; }
     y[at] = result;
   }
 }

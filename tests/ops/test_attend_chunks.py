@@ -280,7 +280,7 @@ def test_a_product_joins_what_was_left(
     made: str,
     strategy: str,
 ) -> None:
-    k, n = heads * d, 37
+    k, n = heads * d, 40
     random = np.random.default_rng(k)
     options = {"dtype": "float32", "window": window, "strategy": made}
     graph = step(heads, kv_heads, d, positions[-1] + 1, **options)
@@ -304,10 +304,10 @@ def test_a_product_joins_what_was_left(
     want = asyncio.run(play(reference, [graph], feeds))[0]
     for steps in on(device, play, [graph], feeds):
         for got, right in zip(steps, want, strict=True):
-            assert_close(got, right, atol=2e-4, rtol=1e-4)
+            assert_close(got, right, atol=5e-3 if strategy == "vector" else 2e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("heads", "there", "joined"), [(32, 49152, 1), (64, 16384, 0)])
+@pytest.mark.parametrize(("heads", "there", "joined"), [(32, 49152, 1), (512, 16384, 0)])
 def test_what_does_not_fit_beside_chunks_is_joined_before(
     heads: int, there: int, joined: int
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from ..dim import ceildiv, upper
@@ -18,45 +17,37 @@ _VECTOR = load("linear_qgsw_vector")
 
 
 def _blocks(n: int, k: int) -> dict[str, int]:
-    """How the `vector` kernel shares a matrix out, by measurement (bench/sweep.py, one H200).
-
-    Many columns fill a GPU by themselves; few want more invocations along K.
-    """
-    if n >= 65536:
-        return {"ACROSS": 8, "DEEP": 8, "LANES": 128}
-    if n >= 8192:
-        return {"ACROSS": 4, "DEEP": 16, "LANES": 128}
-    if k >= 4096:
-        return {"ACROSS": 4, "DEEP": 64, "LANES": 256}
-    return {"ACROSS": 2, "DEEP": 32, "LANES": 64}
+    """How the `vector` kernel shares a matrix out, by measurement (bench/sweep.py, one H200)."""
+    return {"TILES": 1, "LANES": 256, "AHEAD": 1}
 
 
-def _knobs(
-    target: Target, bits: int, n: int, k: int, left: Left | None, x: Tensor
-) -> dict[str, int | bool]:
-    """The kernel's for a matrix, with as much of x staged at a time as there is room for.
-
-    That is all of it, or equal parts; none, PART = 0, where there is room for nothing.
-    """
-    blocks: dict[str, int | bool] = {"AHEAD": 1, "DOTS": target.vendor != "apple", **_blocks(n, k)}
-    slots, deep, dots = k * bits // 128, blocks["DEEP"], blocks["DOTS"]
-    lanes, subgroup = blocks["LANES"], target.subgroup
-    sums = 4 * lanes * 4 + 4 * lanes // subgroup
-    shares = 4 * upper(x.shape[0]) * left.heads if left else 0
-    room = target.limits["maxComputeWorkgroupStorageSize"] - sums - shares
-    vectors = (16 if dots else 32) // bits  # a slot
-    scale = 16 // bits if dots else 0  # bytes of it a slot: four of a block
-    most = max(0, room - 16 * vectors) // (16 * vectors + scale) // deep * deep
-    parts = -(-slots // most) if most else 0
-    part = -(-slots // (parts * deep)) * deep if parts else 0
-    return blocks | {"SUBGROUP": subgroup, "PART": part, "AHEAD": math.gcd(blocks["AHEAD"], max(part // deep, 1))}
+def takes(n: int, act: str | None) -> bool:
+    """Whether whole tiles of eight columns make the matrix up."""
+    return n % (16 if act else 8) == 0
 
 
-def joins(target: Target, left: Left, chunks: Tensor, packed: Tensor) -> bool:
-    """Whether the kernel can join chunks: all of x must fit in workgroup memory."""
-    bits, n, k = sizes_of(packed)
-    part = _knobs(target, bits, n, k, left, chunks)["PART"]
-    return part >= k * bits // 128 and not is_whole(target, chunks)
+def _knobs(target: Target, n: int, k: int, act: str | None) -> dict[str, int | bool]:
+    """The kernel's for a matrix."""
+    blocks = _blocks(n, k)
+    tiles = blocks["TILES"] * (2 if act else 1)
+    # No more invocations than there are eights of x, in whole subgroups.
+    most = -(-k // (8 * target.subgroup)) * target.subgroup
+    lanes = max(min(blocks["LANES"], most), target.subgroup)
+    dots = target.vendor != "apple"  # whose GPUs have no instruction for it
+    steps, ahead = -(-k // (8 * lanes)), blocks["AHEAD"]
+    if steps % ahead and (ahead % steps or tiles % (ahead // steps)):
+        ahead = 1
+    return {"TILES": tiles, "LANES": lanes, "AHEAD": ahead, "SUBGROUP": target.subgroup, "DOTS": dots}
+
+
+def joins(target: Target, left: Left, chunks: Tensor, packed: Tensor, act: str | None) -> bool:
+    """Whether the kernel can join chunks: their shares must fit in workgroup memory."""
+    _, n, k = sizes_of(packed)
+    knobs = _knobs(target, n, k, act)
+    units = knobs["LANES"] // knobs["SUBGROUP"]
+    floats = units * (8 * knobs["TILES"] + 1) + upper(chunks.shape[0]) * left.heads
+    fits = 4 * floats <= target.limits["maxComputeWorkgroupStorageSize"]
+    return fits and takes(n, act) and not is_whole(target, chunks)
 
 
 def _joined(left: Left, chunks: Tensor) -> dict[str, int | bool]:
@@ -87,11 +78,10 @@ def vector(
     """
     bound = bind(operands, x)
     bits, n, k = sizes_of(bound["packed"])
-    knobs = _knobs(target, bits, n, k, left, x)
+    knobs = _knobs(target, n, k, act)
     kernel = _VECTOR.specialise(
         BITS=bits,
         HALF=bound["scales"].dtype == "float16",
-        EVEN=n % (4 if act else 2) == 0,
         GLU=ACTIVATIONS[act] if act else 0,
         N=n,
         K=k,
@@ -102,5 +92,5 @@ def vector(
         **(_joined(left, x) if left else {}),
     )
     pos = left.pos if left and isinstance(left.pos, Tensor) else x
-    grid = fold(target, ceildiv(n, 4 * knobs["LANES"] // knobs["DEEP"]))
+    grid = fold(target, ceildiv(n, 8 * kernel["TILES"]))
     return dispatch(kernel, grid, **bound, x=x, pos=pos, y=y)
