@@ -25,7 +25,8 @@ const NORM: bool = false;    // knob: normalize x
 const BIAS: bool = false;    // knob: add bias
 const ADD: bool = false;     // knob: add `add`
 const GLU: u32 = 0u;         // knob: 0 none | 1 silu | 2 gelu by tanh
-const N: u32 = 8u;           // knob: columns, a multiple of 8, and of 16 with GLU
+const N: u32 = 4u;           // knob: columns
+const WHOLE: bool = false;   // knob: N is a multiple of 8, of 16 with GLU, so that tiles are whole
 const K: u32 = 32u;          // knob: weights of a column
 const GROUP: u32 = 32u;      // knob: weights to a scale, a multiple of 32
 const CHUNKS: u32 = 0u;      // knob: 0 for a row; with a NORM none
@@ -83,22 +84,35 @@ fn x_at(i: u32) -> Eight { return Eight(x[2u * i], x[2u * i + 1u]); }
 
 fn norm_at(i: u32) -> Eight { return Eight(norm[2u * i], norm[2u * i + 1u]); }
 
-// The first column of a tile; past the edge, the last tile again.
-fn column_of(tile: u32, first: u32) -> u32 {
-  return min(first + tile / HALVES * 8u, LENGTH - 8u) + tile % HALVES * LENGTH;
+// Column i of a tile; past the edge, others again.
+fn column(tile: u32, i: u32, first: u32) -> u32 {
+  let n = first + tile / HALVES * 8u;
+  let column = select(min(n + i, LENGTH - 1u), min(n, LENGTH - 8u) + i, WHOLE);
+  return column + tile % HALVES * LENGTH;
+}
+
+fn scale_at(i: u32) -> f32 {
+  if (HALF) { return unpack2x16float(scales[i / 8u][i / 2u % 4u])[i % 2u]; }
+  return bitcast<f32>(scales[i / 4u][i % 4u]);
 }
 
 // What a lane multiplies in a step, counted from the first of the first tile.
 fn load(step: u32, first: u32, lane: u32) -> Tile {
-  let n = column_of(step / STEPS, first);
   let eight = min(lane + step % STEPS * LANES, EIGHTS - 1u);
   var tile = Tile();
   for (var i = 0u; i < 8u; i++) {
-    let at = ((n + i) * EIGHTS + eight) * WORDS;
+    let at = (column(step / STEPS, i, first) * EIGHTS + eight) * WORDS;
     tile.codes[i].x = packed[at];
     if (BITS == 8u) { tile.codes[i].y = packed[at + 1u]; }
   }
-  let at = eight * 8u / GROUP * N + n;
+  let row = eight * 8u / GROUP * N;
+  if (!WHOLE) {
+    for (var i = 0u; i < 8u; i++) {
+      tile.scales[i / 4u][i % 4u] = bitcast<u32>(scale_at(row + column(step / STEPS, i, first)));
+    }
+    return tile;
+  }
+  let at = row + column(step / STEPS, 0u, first);
   if (HALF) {
     tile.scales[0] = scales[at / 8u];
   } else {
@@ -109,7 +123,7 @@ fn load(step: u32, first: u32, lane: u32) -> Tile {
 }
 
 fn scale_of(tile: Tile, i: u32) -> f32 {
-  if (HALF) { return unpack2x16float(tile.scales[0][i / 2u])[i % 2u]; }
+  if (HALF && WHOLE) { return unpack2x16float(tile.scales[0][i / 2u])[i % 2u]; }
   return bitcast<f32>(tile.scales[i / 4u][i % 4u]);
 }
 

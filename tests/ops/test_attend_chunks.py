@@ -280,7 +280,7 @@ def test_a_product_joins_what_was_left(
     made: str,
     strategy: str,
 ) -> None:
-    k, n = heads * d, 40
+    k, n = heads * d, 37
     random = np.random.default_rng(k)
     options = {"dtype": "float32", "window": window, "strategy": made}
     graph = step(heads, kv_heads, d, positions[-1] + 1, **options)

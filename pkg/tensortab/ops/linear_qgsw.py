@@ -21,8 +21,8 @@ the even k (ExecuTorch's et_vk.linear_qcs4w has both).
 Strategies, `lower`'s choice unless one is named:
 
     tile            each invocation a tile of y; no barrier, anywhere; the choice for software
-    vector          one row of x, everything in one dispatch; needs subgroups and N a multiple of 8,
-                    with act of 16; but on Apple's GPUs x is rounded to 16-bit integers first
+    vector          one row of x, everything in one dispatch; needs subgroups; but on
+                    Apple's GPUs x is rounded to 16-bit integers first
     gemv_subgroups  up to 16 rows of x: a workgroup walks along K together, subgroups add up
     gemv            the same without subgroups, through workgroup memory
     gemm            many rows: tiles of x and of dequantized w through workgroup memory
@@ -57,7 +57,7 @@ from .linear_matrix import ROWS as MATRIX_ROWS
 from .linear_matrix import matrix
 from .linear_operands import sizes_of
 from .linear_tiled import tiled
-from .linear_vector import joins, takes, vector
+from .linear_vector import joins, vector
 from .norm import rms_norm
 
 _STRATEGIES = ("tile", "vector", "gemv_subgroups", "gemv", "gemm", "matrix")
@@ -111,19 +111,12 @@ def _shape(
     y = _result(op, Spec((*x.shape[:-1], n)), act)
     if add is not None and add.spec != y:
         raise ShapeError(f"{op}: add is {add.spec}, expected {y}, what it is added to")
-    _check_strategy(op, bits, x, packed, act, strategy, high_first=high_first)
+    _check_strategy(op, bits, x, strategy, high_first=high_first)
     return y
 
 
 def _check_strategy(
-    op: str,
-    bits: int,
-    x: Tensor,
-    packed: Tensor,
-    act: str | None,
-    strategy: str | None,
-    *,
-    high_first: bool,
+    op: str, bits: int, x: Tensor, strategy: str | None, *, high_first: bool
 ) -> None:
     """What each of them takes."""
     if high_first and bits != 4:
@@ -133,11 +126,6 @@ def _check_strategy(
     if bits != 4 and strategy == "matrix":
         raise UnsupportedError(f"{op}: strategy 'matrix' takes 4 bits")
     require_strategy(op, strategy, _STRATEGIES)
-    if strategy == "vector" and not takes(upper(packed.shape[0]), act):
-        raise UnsupportedError(
-            f"{op}: strategy 'vector' takes N of a multiple of {16 if act else 8}, packed is"
-            f" {packed.spec}"
-        )
     most = {"vector": 1, "gemv": _GEMV_ROWS, "gemv_subgroups": _GEMV_ROWS}.get(strategy or "")
     if most is not None and upper(rows_of(x)) > most:
         raise UnsupportedError(
@@ -195,9 +183,7 @@ def _joined(target: Target, row: Tensor) -> Sequence[Dispatch]:
     return join_chunks.lowered(target, joined, *joined.args, **joined.kwargs)
 
 
-def _choose(
-    target: Target, m: int, n: int, bits: int, act: str | None, *, high_first: bool
-) -> str:
+def _choose(target: Target, m: int, bits: int, *, high_first: bool) -> str:
     if target.software:
         return "tile"
     if m >= MATRIX_ROWS and target.matrices and bits == 4 and not high_first:
@@ -206,7 +192,7 @@ def _choose(
         return "gemm"
     if "subgroups" not in target.features:
         return "gemv"
-    return "vector" if m == 1 and not high_first and takes(n, act) else "gemv_subgroups"
+    return "vector" if m == 1 and not high_first else "gemv_subgroups"
 
 
 def _lower(
@@ -231,7 +217,7 @@ def _lower(
     strategy: str | None = None,
 ) -> list[Dispatch]:
     rows = 1 if heads else upper(rows_of(x))
-    chosen = strategy or _choose(target, rows, sizes_of(packed)[1], bits, act, high_first=high_first)
+    chosen = strategy or _choose(target, rows, bits, high_first=high_first)
     operands = {"packed": packed, "scales": scales, "bias": bias}
     whole = operands | {"add": add}
     left, steps = Left(past, heads, window) if heads else None, list[Dispatch]()

@@ -21,11 +21,6 @@ def _blocks(n: int, k: int) -> dict[str, int]:
     return {"TILES": 1, "LANES": 256, "AHEAD": 1}
 
 
-def takes(n: int, act: str | None) -> bool:
-    """Whether whole tiles of eight columns make the matrix up."""
-    return n % (16 if act else 8) == 0
-
-
 def _knobs(target: Target, n: int, k: int, act: str | None) -> dict[str, int | bool]:
     """The kernel's for a matrix."""
     blocks = _blocks(n, k)
@@ -47,7 +42,7 @@ def joins(target: Target, left: Left, chunks: Tensor, packed: Tensor, act: str |
     units = knobs["LANES"] // knobs["SUBGROUP"]
     floats = units * (8 * knobs["TILES"] + 1) + upper(chunks.shape[0]) * left.heads
     fits = 4 * floats <= target.limits["maxComputeWorkgroupStorageSize"]
-    return fits and takes(n, act) and not is_whole(target, chunks)
+    return fits and not is_whole(target, chunks)
 
 
 def _joined(left: Left, chunks: Tensor) -> dict[str, int | bool]:
@@ -84,6 +79,7 @@ def vector(
         HALF=bound["scales"].dtype == "float16",
         GLU=ACTIVATIONS[act] if act else 0,
         N=n,
+        WHOLE=n % (16 if act else 8) == 0,
         K=k,
         GROUP=group,
         **{name.upper(): operands[name] is not None for name in ("norm", "bias", "add")},
