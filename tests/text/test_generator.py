@@ -224,7 +224,8 @@ async def main(payload):
 
 def test_a_penalty_is_for_this_calls_tokens_alone(native: harness.Native, folder: Path) -> None:
     """Whatever calls without one left flagged, and also where a prefix is not computed again."""
-    prompt, drawn = [1, 2, 3, 4], {"temperature": 0.0, "max_new_tokens": 20, "ignore_eos": True}
+    prompt = [1, 2, 3, 4]
+    drawn: dict[str, Any] = {"temperature": 0.0, "max_new_tokens": 20, "ignore_eos": True}
 
     async def penalized(model: Any) -> list[int]:
         return list(await model.generate_ids(prompt, repetition_penalty=2.0, **drawn))
