@@ -313,7 +313,8 @@ fn main(
       keys = keys_at(at);
       values = values_at(at);
     }
-    if (i + PASS >= count) { now_values = masked(now_values, sees); }
+    // The first were asked for without the position, and only the last may go beyond it.
+    if (i == 0u || i + PASS >= count) { now_values = masked(now_values, sees); }
     let k = all_of(now_keys);
     let least = vec4<f32>(LEAST);
     let score0 = select(least, across(scores(q0, k), lane), sees);

@@ -173,6 +173,21 @@ def test_steps_in_one_submission_are_steps(
     assert_close(np.stack(many[0]), np.stack(many[1]), **CLOSE)
 
 
+def test_rows_beyond_the_position_may_be_anything(device: harness.Device) -> None:
+    """Also where a block of keys takes a workgroup several passes."""
+    for d in (64, 256):
+        g = tt.Graph()
+        qkv = g.input("qkv", (1, 1, 4, d))
+        nothing = g.constant("nothing", np.full((1, 200, 1, d), np.nan, np.float32))
+        states = [g.state(n, (1, 200, 1, d), "float16") for n in "kv"]
+        spoilt = [tt.ops.update_cache(s, nothing, 0) for s in states]
+        held = g.constant("held", np.ones((1, 70, 1, d), np.float32))
+        caches = [tt.ops.update_cache(s, held, 0) for s in spoilt]
+        g.output("y", tt.ops.attend_joined(qkv, *caches, 70, strategy="together"))
+        inputs = rows(2, 1, d, 1, [70])[0][1]
+        assert_close(device.run(g, **inputs)["y"], tt.evaluate(g, **inputs)["y"], **CLOSE)
+
+
 def test_a_position_known_beforehand(device: harness.Device) -> None:
     g = tt.Graph()
     qkv = g.input("qkv", (1, 1, 4, 32))

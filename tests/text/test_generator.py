@@ -222,6 +222,25 @@ async def main(payload):
 """
 
 
+def test_a_penalty_is_for_this_calls_tokens_alone(native: harness.Native, folder: Path) -> None:
+    """Whatever calls without one left flagged, and also where a prefix is not computed again."""
+    prompt = [1, 2, 3, 4]
+    drawn: dict[str, Any] = {"temperature": 0.0, "max_new_tokens": 20, "ignore_eos": True}
+
+    async def penalized(model: Any) -> list[int]:
+        return list(await model.generate_ids(prompt, repetition_penalty=2.0, **drawn))
+
+    async def after_others(model: Any) -> tuple[list[int], list[int], list[int]]:
+        await model.generate_ids([*range(5, 200)], **drawn)
+        plain = await model.generate_ids(prompt, **drawn)
+        return plain, await penalized(model), await penalized(model)
+
+    alone = drive(native, folder, penalized)
+    plain, first, again = drive(native, folder, after_others)
+    assert plain != alone
+    assert first == again == alone
+
+
 def test_the_same_text_in_a_tab(native: harness.Native, chrome: harness.Tab, folder: Path) -> None:
     sampled = {"max_new_tokens": 20, "temperature": 0.9, "top_p": 0.9, "seed": 11}
     runs = [(PROMPT, {"max_new_tokens": 20}), (PROMPT, sampled)]

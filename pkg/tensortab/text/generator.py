@@ -31,6 +31,7 @@ from ..models import decoder
 from ..models.checkpoint import Weights
 from ..models.sessions import open_sessions, prompt_rows
 from ..op import Array
+from ..ops import Sampling
 from ..profile import Profile
 from ..quant.recipe import Recipe
 from ..runtime import Device
@@ -74,6 +75,7 @@ class Generator:
     last: Usage = field(default_factory=Usage)  # of the latest call to generate or generate_ids
     template: ChatTemplate | None = None  # read when messages first come
     _turn: Turn | None = None
+    _drawn_by: Sampling | None = None  # what the device's settings were made of
 
     @classmethod
     async def create(
@@ -271,8 +273,7 @@ class Generator:
         same = sum(1 for _ in takewhile(lambda p: p[0] == p[1], zip(ids, self.held, strict=False)))
         start = min(same, len(ids) - 1)  # the last is fed again: its logits are wanted
         self.prompt.truncate(pos=start)
-        self._see(ids[:start])
-        self.prompt.state("sampling").write(request.settings.encode())
+        self._draw_by(request.settings, ids[:start])
         self.held = list(ids)
         self.last = replace(self.last, reused_tokens=start)
         chunk = self.chunk
@@ -281,8 +282,13 @@ class Generator:
         for done in range(1, request.room, self._burst):
             yield self.decode.run_steps(min(self._burst, request.room - done)), True
 
-    def _see(self, ids: list[int]) -> None:
-        """Flag these tokens as seen, and no others."""
+    def _draw_by(self, settings: Sampling, ids: list[int]) -> None:
+        """Have tokens drawn under these settings, `ids` and what is fed from now on being seen."""
+        if settings != self._drawn_by:
+            self.prompt.state("sampling").write(settings.encode())
+            self._drawn_by = settings
+        if settings.repetition_penalty == 1:
+            return  # whatever is flagged as seen
         state = self.prompt.state("seen")
         if not ids:
             state.clear()  # which sends nothing to the device
