@@ -213,7 +213,7 @@ def test_more_workgroups_than_one_dimension_holds(native: harness.Native) -> Non
         (False, True, 1, "linear_qgsw_vector"),
         (False, True, 8, "linear_qgsw_gemv"),
         (False, False, 1, "linear_qgsw_gemv"),
-        (False, True, 9, "linear_qgsw_gemm"),
+        (False, True, 9, "integer_rows"),
     ],
 )
 def test_choice_follows_shapes_and_device(

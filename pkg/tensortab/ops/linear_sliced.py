@@ -1,4 +1,4 @@
-"""What the strategies `gemm` and `dots` share: K in slices where tiles are few, and what comes after.
+"""What the strategies `gemm` and `dots` share: slices of K, and what comes after the product.
 
 Where tiles of y are too few to fill a GPU, K is cut into slices: workgroups leave the sums over
 theirs, and a second dispatch adds them up.
