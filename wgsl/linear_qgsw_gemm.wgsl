@@ -4,15 +4,15 @@
 //   BIAS  + bias[N]
 //   GLU   y[M, N/2] = act(v[:, n]) · v[:, n + N/2]
 //   ADD   + add, as y is
-//   SLICE less than K: y is the sums over each SLICE of K, [K / SLICE, M, N], for sum_slices.wgsl
+//   SLICE less than K, and none of these: y is the sums over each SLICE of K, [K / SLICE, M, N], for
+//         sum_slices.wgsl
 //
-// A workgroup of DOWN × ACROSS invocations owns 4·FOURS·DOWN × 8·ACROSS elements of the product, with
-// GLU half of its columns and those that go with them, and walks along K in steps of STEP, which lie in one
-// group: the tiles of x and of w, dequantized once and with K outermost, go through workgroup memory
-// (16 KiB at most), and while they are multiplied the next ones are on their way to registers. With two
-// BUFFERS a step has one barrier. An invocation owns 4 or 8 rows and 8 columns: outer products of what it
-// reads for each k. Fours of rows and of columns, DOWN and ACROSS apart, are a vec4 in workgroup memory;
-// so neighbours read and write neighbours. Layouts: quant/.
+// A workgroup of 16 × 16 owns 16·ROWS × 128 elements of the product, with GLU 64 columns and the 64
+// that go with them, and walks along K in steps of 16, which lie in one group: the tiles of x and of w,
+// dequantized once, go through workgroup memory (12 KiB at ROWS = 4), and while they are multiplied
+// the next ones are on their way to registers. An invocation owns ROWS × 8 elements, 16 rows and 16
+// columns apart, so that neighbours read and write neighbours. By measurement (one H100): taller ones
+// multiply no faster, as fewer of them fit. Layouts: quant/.
 
 const BITS: u32 = 4u;        // knob: 4 (offset binary) | 8 (two's complement)
 const HIGH_FIRST: bool = false;  // knob: of 4 bits, the high nibble is the even k
@@ -20,23 +20,17 @@ const HALF: bool = false;    // knob: scales are f16 pairs, not f32
 const BIAS: bool = false;    // knob: add bias[n]
 const ADD: bool = false;     // knob: add `add`
 const GLU: u32 = 0u;         // knob: 0 none | 1 silu | 2 gelu by tanh
+const ROWS: u32 = 4u;        // knob: rows of y an invocation owns, 8 at most
 const N: u32 = 4u;           // knob: columns
 const K: u32 = 32u;          // knob: weights of a column
-const GROUP: u32 = 32u;      // knob: weights to a scale, a multiple of 32
-const SLICE: u32 = 32u;      // knob: of K, what a workgroup adds up, a multiple of 32
-const DOWN: u32 = 16u;       // knob: invocations one below the other, a multiple of 4
-const ACROSS: u32 = 16u;     // knob: and side by side, a multiple of 8; DOWN · ACROSS is one of 32
-const FOURS: u32 = 2u;       // knob: fours of rows an invocation owns, 1 | 2
-const STEP: u32 = 8u;        // knob: 8 | 16, along K
-const BUFFERS: u32 = 2u;     // knob: tiles in workgroup memory, 1 | 2
-const DEEP: u32 = 2u;        // knob: along K, what an invocation fetches of a row at once, 2 | 4
-alias Some = vec2<f32>;      // knob: vec2<f32> | vec4<f32>, DEEP of them
+const GROUP: u32 = 32u;      // knob: weights to a scale, a multiple of 16
+const SLICE: u32 = 32u;      // knob: of K, what a workgroup adds up, a multiple of 16
 
 struct Params {
   M: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<Some>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> packed: array<u32>;
 @group(0) @binding(2) var<storage, read> scales: array<u32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;  // any buffer without BIAS
@@ -44,33 +38,31 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 @group(0) @binding(6) var<uniform> p: Params;
 
-const LANES = DOWN * ACROSS;
+const LANES = 256u;
+const NEAR = 2u;             // invocations side by side that own rows, not columns, side by side
+const COLUMNS = 8u;
+const STEP = 4u;             // vec4s along K a tile holds
+const TALL = 16u * ROWS;
+const WIDE = 16u * COLUMNS;
 const HALVES = select(1u, 2u, GLU > 0u);
-const LENGTH = N / HALVES;              // of a row of y
-const OWN = 8u * ACROSS / HALVES;       // of them a workgroup's
-const SECOND = select(4u * ACROSS, LENGTH, GLU > 0u);  // columns from an invocation's first four to its others
+const ACROSS = N / HALVES;              // elements of a row of y
+const OWN = WIDE / HALVES;              // of them a workgroup's
 const SLICES = (K + SLICE - 1u) / SLICE;
-const X_FOURS = FOURS * DOWN;           // vec4s of a k's tile
-const W_FOURS = 2u * ACROSS;
-const PARTS = STEP / DEEP;
-const X_NEAR = min(8u, X_FOURS);        // fours that neighbours fetch: together, a row of banks
-const W_NEAR = 8u;
-const X_BLOCKS = X_FOURS * PARTS;       // 4 × DEEP elements each
-const W_BLOCKS = W_FOURS * PARTS;
-const X_LOADS = (X_BLOCKS + LANES - 1u) / LANES;    // blocks of an invocation
-const W_LOADS = (W_BLOCKS + LANES - 1u) / LANES;
+const WORDS = STEP * BITS / 8u;         // of a column of the tile
+const HELD = 8u / BITS;                 // vec4s of weights in a word
+const X_LOADS = (STEP * TALL + LANES - 1u) / LANES;  // of an invocation, vec4s
+const W_LOADS = WORDS * WIDE / LANES;                // words
 
-var<workgroup> x_tile: array<array<array<vec4<f32>, X_FOURS>, STEP>, BUFFERS>;
-var<workgroup> w_tile: array<array<array<vec4<f32>, W_FOURS>, STEP>, BUFFERS>;
+// [k / 4][row] and [k / 4][column], in eights moved about by k: neighbours write to other banks.
+var<workgroup> x_tile: array<vec4<f32>, STEP * TALL>;
+var<workgroup> w_tile: array<vec4<f32>, STEP * WIDE>;
 
 // A step's part of the tiles, on its way to them.
 struct Load {
-  x: array<Some, 4u * X_LOADS>,
-  words: array<u32, 4u * W_LOADS>,
+  x: array<vec4<f32>, X_LOADS>,
+  words: array<u32, W_LOADS>,
+  scales: array<f32, W_LOADS>,
 }
-
-alias Scales = array<f32, 4u * W_LOADS>;
-alias Four = array<vec4<f32>, 4>;
 
 fn scale_at(i: u32) -> f32 {
   if (HALF) { return unpack2x16float(scales[i / 2u])[i % 2u]; }
@@ -95,100 +87,34 @@ fn unpack(word: u32) -> vec4<f32> {
     * vec4<f32>(1.0, 1.0 / 256.0, 1.0, 1.0 / 256.0);
 }
 
+// The column of w that is column j of the tile; past the edge the last one again, which nobody stores.
+fn column_of(n0: u32, j: u32) -> u32 {
+  return min(n0 + j % OWN, ACROSS - 1u) + j / OWN * ACROSS;
+}
+
 fn activate(v: f32) -> f32 {
   if (GLU == 1u) { return v / (1.0 + exp(-max(v, -80.0))); }
   return 0.5 * v * (1.0 + tanh(clamp(0.79788456 * (v + 0.044715 * v * v * v), -10.0, 10.0)));
 }
 
-// The first column of w of a four of the tile.
-fn column_of(n0: u32, four: u32) -> u32 {
-  return n0 + four % ACROSS + four / ACROSS * SECOND;
-}
-
-// Where K is not cut evenly among invocations some fetch x, others w.
-fn w_block(lane: u32, j: u32) -> u32 {
-  return (lane + LANES / 2u) % LANES + j * LANES;
-}
-
-// Past an edge: what happens to lie there, or the buffer's end; nobody stores it.
-fn load(next: ptr<function, Load>, m0: u32, n0: u32, k0: u32, lane: u32) {
+// Past an edge: the last row again, which nobody stores.
+fn load(m0: u32, n0: u32, k0: u32, lane: u32) -> Load {
+  var next = Load();
   for (var j = 0u; j < X_LOADS; j++) {
     let i = lane + j * LANES;
-    if (i < X_BLOCKS) {
-      let four = i % X_NEAR + i / (X_NEAR * PARTS) * X_NEAR;
-      let m = m0 + four % DOWN + four / DOWN * (4u * DOWN);
-      let at = (m * K + k0) / DEEP + i / X_NEAR % PARTS;
-      for (var r = 0u; r < 4u; r++) { (*next).x[4u * j + r] = x[at + r * (DOWN * K / DEEP)]; }
-    }
+    let m = min(m0 + i / STEP, p.M - 1u);
+    next.x[j] = x[(m * K + k0) / 4u + i % STEP];
   }
   for (var j = 0u; j < W_LOADS; j++) {
-    let i = w_block(lane, j);
-    if (i < W_BLOCKS) {
-      let n = column_of(n0, i % W_NEAR + i / (W_NEAR * PARTS) * W_NEAR);
-      let at = (n * K + k0 + i / W_NEAR % PARTS * DEEP) * BITS / 32u;
-      for (var c = 0u; c < 4u; c++) { (*next).words[4u * j + c] = packed[at + c * (ACROSS * K * BITS / 32u)]; }
-    }
+    let i = lane + j * LANES;
+    let n = column_of(n0, i / WORDS);
+    next.words[j] = packed[(n * K + k0) * BITS / 32u + i % WORDS];
+    next.scales[j] = scale_at(k0 / GROUP * N + n);
   }
+  return next;
 }
 
-fn load_scales(next: ptr<function, Scales>, n0: u32, k0: u32, lane: u32) {
-  for (var j = 0u; j < W_LOADS; j++) {
-    let i = w_block(lane, j);
-    if (i < W_BLOCKS) {
-      let at = k0 / GROUP * N + column_of(n0, i % W_NEAR + i / (W_NEAR * PARTS) * W_NEAR);
-      for (var c = 0u; c < 4u; c++) { (*next)[4u * j + c] = scale_at(at + c * ACROSS); }
-    }
-  }
-}
-
-// Four rows' sums += x · w. Literal indices: sums stay in registers.
-fn multiply(acc: ptr<function, Four>, x4: vec4<f32>, w4: vec4<f32>) {
-  (*acc)[0] = fma(vec4<f32>(x4.x), w4, (*acc)[0]);
-  (*acc)[1] = fma(vec4<f32>(x4.y), w4, (*acc)[1]);
-  (*acc)[2] = fma(vec4<f32>(x4.z), w4, (*acc)[2]);
-  (*acc)[3] = fma(vec4<f32>(x4.w), w4, (*acc)[3]);
-}
-
-fn store(v: f32, other: f32, m: u32, n: u32, slice: u32) {
-  if (n >= LENGTH) { return; }
-  var sum = v;
-  if (SLICES > 1u) {
-    y[(slice * p.M + m) * N + n] = sum;
-    return;
-  }
-  if (BIAS) { sum += bias[n]; }
-  if (GLU > 0u) {
-    var up = other;
-    if (BIAS) { up += bias[n + LENGTH]; }
-    sum = activate(sum) * up;
-  }
-  let at = m * LENGTH + n;
-  if (ADD) { sum += add[at]; }
-  y[at] = sum;
-}
-
-fn store_row(v: vec4<f32>, other: vec4<f32>, m: u32, n: u32, slice: u32) {
-  if (m >= p.M) { return; }
-  store(v.x, other.x, m, n, slice);
-  store(v.y, other.y, m, n + ACROSS, slice);
-  store(v.z, other.z, m, n + 2u * ACROSS, slice);
-  store(v.w, other.w, m, n + 3u * ACROSS, slice);
-  if (GLU == 0u) {
-    store(other.x, 0.0, m, n + 4u * ACROSS, slice);
-    store(other.y, 0.0, m, n + 5u * ACROSS, slice);
-    store(other.z, 0.0, m, n + 6u * ACROSS, slice);
-    store(other.w, 0.0, m, n + 7u * ACROSS, slice);
-  }
-}
-
-fn store_rows(v: Four, other: Four, m: u32, n: u32, slice: u32) {
-  store_row(v[0], other[0], m, n, slice);
-  store_row(v[1], other[1], m + DOWN, n, slice);
-  store_row(v[2], other[2], m + 2u * DOWN, n, slice);
-  store_row(v[3], other[3], m + 3u * DOWN, n, slice);
-}
-
-@compute @workgroup_size(DOWN * ACROSS)
+@compute @workgroup_size(256)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
   @builtin(num_workgroups) workgroups: vec3<u32>,
@@ -196,72 +122,66 @@ fn main(
 ) {
   // Workgroups side by side share columns of w, the larger of the two.
   let id = workgroup.x + workgroup.y * workgroups.x;
-  let down = (p.M + 4u * X_FOURS - 1u) / (4u * X_FOURS);
-  let across = (LENGTH + OWN - 1u) / OWN;
-  let m0 = id % down * (4u * X_FOURS);
+  let down = (p.M + TALL - 1u) / TALL;
+  let m0 = id % down * TALL;
+  let across = (ACROSS + OWN - 1u) / OWN;
   let n0 = id / down % across * OWN;
   let slice = id / down / across;
   if (slice >= SLICES) { return; }
-  // Of 32 invocations 4 × 8; of each four two read the same of x, two the same of w, so that
-  // NVIDIA's take one go for sixteen, not two.
-  let row = (lane / 2u % 2u + lane / 16u % 2u * 2u + lane / (4u * ACROSS) * 4u) % DOWN;
-  let column = lane % 2u + lane / 4u % 4u * 2u + lane / 32u % (ACROSS / 8u) * 8u;
+  let column = lane / NEAR % 16u;
+  let row = lane % NEAR + lane / (16u * NEAR) * NEAR;
 
-  var upper_left: Four;
-  var upper_right: Four;
-  var lower_left: Four;  // with FOURS = 1: not used, and so below
-  var lower_right: Four;
+  var acc = array<array<f32, COLUMNS>, ROWS>();
   let end = min((slice + 1u) * SLICE, K);
-  var next: Load;
-  var scale: Scales;
-  load(&next, m0, n0, slice * SLICE, lane);
-  load_scales(&scale, n0, slice * SLICE, lane);
-  for (var k0 = slice * SLICE; k0 < end; k0 += BUFFERS * STEP) {
-    for (var buffer = 0u; buffer < BUFFERS; buffer++) {
-      if (BUFFERS == 1u) { workgroupBarrier(); }
-      // Here and not in a function: of its parameters Tint knows no range, and bounds every index.
-      for (var j = 0u; j < X_LOADS; j++) {
-        let i = lane + j * LANES;
-        if (i < X_BLOCKS) {
-          let four = i % X_NEAR + i / (X_NEAR * PARTS) * X_NEAR;
-          for (var k = 0u; k < DEEP; k++) {
-            x_tile[buffer][i / X_NEAR % PARTS * DEEP + k][four] = vec4<f32>(
-              next.x[4u * j][k], next.x[4u * j + 1u][k], next.x[4u * j + 2u][k], next.x[4u * j + 3u][k]);
-          }
-        }
+  var next = load(m0, n0, slice * SLICE, lane);
+  for (var k0 = slice * SLICE; k0 < end; k0 += 4u * STEP) {
+    // Here and not in a function: of its parameters Tint knows no range, and bounds every index.
+    for (var j = 0u; j < X_LOADS; j++) {
+      let i = lane + j * LANES;
+      let part = i % STEP;
+      if (i < STEP * TALL) { 
+        x_tile[part * TALL + i / STEP / 8u * 8u + ((i / STEP) ^ (2u * part)) % 8u] = next.x[j];
       }
-      for (var j = 0u; j < W_LOADS; j++) {
-        let i = w_block(lane, j);
-        if (i < W_BLOCKS) {
-          let four = i % W_NEAR + i / (W_NEAR * PARTS) * W_NEAR;
-          let part = i / W_NEAR % PARTS * DEEP;
-          let w0 = unpack(next.words[4u * j] >> (part * BITS % 32u)) * scale[4u * j];
-          let w1 = unpack(next.words[4u * j + 1u] >> (part * BITS % 32u)) * scale[4u * j + 1u];
-          let w2 = unpack(next.words[4u * j + 2u] >> (part * BITS % 32u)) * scale[4u * j + 2u];
-          let w3 = unpack(next.words[4u * j + 3u] >> (part * BITS % 32u)) * scale[4u * j + 3u];
-          for (var k = 0u; k < DEEP; k++) {
-            w_tile[buffer][part + k][four] = vec4<f32>(w0[k], w1[k], w2[k], w3[k]);
-          }
-        }
+    }
+    for (var j = 0u; j < W_LOADS; j++) {
+      let i = lane + j * LANES;
+      for (var half = 0u; half < HELD; half++) {
+        let part = i % WORDS * HELD + half;
+        w_tile[part * WIDE + i / WORDS / 8u * 8u + ((i / WORDS) ^ (2u * part)) % 8u] =
+          unpack(next.words[j] >> (16u * half)) * next.scales[j];
       }
-      workgroupBarrier();
-      let ahead = min(k0 + (buffer + 1u) * STEP, K - STEP);
-      load(&next, m0, n0, ahead, lane);
-      if (ahead % GROUP == 0u) { load_scales(&scale, n0, ahead, lane); }
-      for (var k = 0u; k < STEP; k++) {
-        let left = w_tile[buffer][k][column];
-        let right = w_tile[buffer][k][ACROSS + column];
-        let upper = x_tile[buffer][k][row];
-        multiply(&upper_left, upper, left);
-        multiply(&upper_right, upper, right);
-        if (FOURS == 2u) {
-          let lower = x_tile[buffer][k][(FOURS - 1u) * DOWN + row];
-          multiply(&lower_left, lower, left);
-          multiply(&lower_right, lower, right);
+    }
+    workgroupBarrier();
+    next = load(m0, n0, min(k0 + 4u * STEP, K - 4u * STEP), lane);
+    for (var i = 0u; i < STEP; i++) {
+      var w = array<vec4<f32>, COLUMNS>();
+      for (var c = 0u; c < COLUMNS; c++) {
+        w[c] = w_tile[i * WIDE + (column ^ (2u * i)) % 16u + c * 16u];
+      }
+      for (var r = 0u; r < ROWS; r++) {
+        let v = x_tile[i * TALL + (row ^ (2u * i)) % 16u + r * 16u];
+        for (var c = 0u; c < COLUMNS; c++) {
+          acc[r][c] = fma(v.x, w[c].x, fma(v.y, w[c].y, fma(v.z, w[c].z, fma(v.w, w[c].w, acc[r][c]))));
         }
       }
     }
+    workgroupBarrier();
   }
-  store_rows(upper_left, upper_right, m0 + row, n0 + column, slice);
-  if (FOURS == 2u) { store_rows(lower_left, lower_right, m0 + 4u * DOWN + row, n0 + column, slice); }
+  for (var r = 0u; r < ROWS; r++) {
+    let m = m0 + row + r * 16u;
+    for (var c = 0u; c < COLUMNS / HALVES; c++) {
+      let n = n0 + column + c * 16u;
+      if (m >= p.M || n >= ACROSS) { continue; }
+      var v = acc[r][c];
+      if (BIAS) { v += bias[n]; }
+      if (GLU > 0u) {
+        var up = acc[r][c + COLUMNS / 2u];
+        if (BIAS) { up += bias[n + ACROSS]; }
+        v = activate(v) * up;
+      }
+      let at = (slice * p.M + m) * ACROSS + n;
+      if (ADD) { v += add[at]; }
+      y[at] = v;
+    }
+  }
 }

@@ -60,7 +60,7 @@ def test_a_decoder_on_the_least_there_is(native: harness.Native, chrome: harness
         assert limits == DEFAULT_LIMITS
         assert features == []
         assert tokens == want
-        assert {"linear_qgsw_gemv", "linear_qgsw_gemm", "sdpa_decode", "sdpa_tile"} <= {*kernels}
+        assert {"linear_qgsw_gemv", "linear_qgsw_dots", "sdpa_decode", "sdpa_tile"} <= {*kernels}
         assert not {"linear_qgsw_tile", "sdpa_row"} & {*kernels}
 
 

@@ -268,7 +268,7 @@ def test_more_workgroups_than_one_dimension_holds(native: harness.Native) -> Non
         (False, True, 1, "linear_qgsw_vector"),
         (False, True, 8, "linear_qgsw_gemv"),
         (False, False, 1, "linear_qgsw_gemv"),
-        (False, True, 9, "linear_qgsw_gemm"),
+        (False, True, 9, "integer_rows"),
     ],
 )
 def test_choice_follows_shapes_and_device(
@@ -298,13 +298,11 @@ def test_fits_the_smallest_adapters(strategy: str) -> None:
     graph = graph_of(build(strategy=strategy), operands(rows, 8, 32))
     kernel = tt.plan.plan(graph, tt.target.Target("native", subgroup=4)).steps[0].kernel
     assert np.prod(kernel.workgroup) <= 256
-    # A vec4 is 16 bytes; gemv keeps LANES × ROWS of them, gemm BUFFERS of a tile's rows and
-    # columns.
+    # A vec4 is 16 bytes; gemv keeps LANES × ROWS of them, gemm 4 for each row and
+    # column of a tile.
     vec4s = {
         "linear_qgsw_gemv": lambda k: k["LANES"] * k["ROWS"],
-        "linear_qgsw_gemm": lambda k: (
-            k["BUFFERS"] * k["STEP"] * (k["FOURS"] * k["DOWN"] + 2 * k["ACROSS"])
-        ),
+        "linear_qgsw_gemm": lambda k: 4 * (16 * k["ROWS"] + 128),
         "linear_qgsw_vector": lambda k: k["LANES"] // k["SUBGROUP"] * 3 * k["TILES"],
         "linear_qgsw_tile": lambda _: 0,
     }[kernel.name](kernel)

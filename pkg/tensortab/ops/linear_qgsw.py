@@ -26,13 +26,15 @@ Strategies, `lower`'s choice unless one is named:
     gemv_subgroups  up to 16 rows of x: a workgroup walks along K together, subgroups add up
     gemv            the same without subgroups, through workgroup memory
     gemm            many rows: tiles of x and of dequantized w through workgroup memory
+    dots            many rows, low nibble first: x as integers of 16 bits, products by dot4I8Packed
+                    (linear_dots.py: y is off by about 3e-5 of its largest magnitude)
     matrix          many rows, 4 bits: the GPU's matrix units, where the browser has them
                     (linear_matrix.py: float16 products)
 
-There `vector` is off by about 3e-5 of y's largest magnitude, which a float32 x is not.
+There `vector` is off by about 3e-5 of y's largest magnitude.
 
-Many rows are one dispatch, after another for the norm; with `matrix` the other one is always there,
-since it rounds to float16, too.
+Many rows are one dispatch, after another for the norm; with `matrix` and `dots` the other one is
+always there, since it rounds x, too. `gemm` and `dots` take one more where they cut K into slices.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ from .chunks import Left
 from .elementwise import add as plus
 from .glu import glu, require_activation
 from .layout import float32, require_float32, require_strategy, require_vector, rows_of
+from .linear_dots import dots
 from .linear_gemm import gemm
 from .linear_matrix import ROWS as MATRIX_ROWS
 from .linear_matrix import matrix
@@ -60,7 +63,7 @@ from .linear_tiled import tiled
 from .linear_vector import joins, vector
 from .norm import rms_norm
 
-_STRATEGIES = ("tile", "vector", "gemv_subgroups", "gemv", "gemm", "matrix")
+_STRATEGIES = ("tile", "vector", "gemv_subgroups", "gemv", "gemm", "dots", "matrix")
 _GEMV_ROWS = 16  # LANES × 16 rows × a vec4 are the 16 KiB of workgroup memory every adapter has
 _FEW_ROWS = 8  # up to here gemv is chosen
 _DTYPE = {4: "uint8", 8: "int8"}
@@ -121,7 +124,7 @@ def _check_strategy(
     """What each of them takes."""
     if high_first and bits != 4:
         raise UnsupportedError(f"{op}: high_first is for 4 bits, two codes to a byte")
-    if high_first and strategy in ("vector", "matrix"):
+    if high_first and strategy in ("vector", "dots", "matrix"):
         raise UnsupportedError(f"{op}: strategy {strategy!r} takes the low nibble first")
     if bits != 4 and strategy == "matrix":
         raise UnsupportedError(f"{op}: strategy 'matrix' takes 4 bits")
@@ -189,7 +192,7 @@ def _choose(target: Target, m: int, bits: int, *, high_first: bool) -> str:
     if m >= MATRIX_ROWS and target.matrices and bits == 4 and not high_first:
         return "matrix"
     if m > _FEW_ROWS:
-        return "gemm"
+        return "dots" if bits == 4 and not high_first and target.vendor != "apple" else "gemm"
     if "subgroups" not in target.features:
         return "gemv"
     return "vector" if m == 1 and not high_first else "gemv_subgroups"
@@ -229,8 +232,9 @@ def _lower(
         surrounded = whole | {"norm": norm}
         step = vector(target, y, x, surrounded, group, act, left, eps=eps, offset=offset)
         return [*steps, step]
-    if chosen == "matrix":
-        return [*steps, *matrix(target, y, x, whole, group, act, norm, eps=eps, offset=offset)]
+    if chosen in ("dots", "matrix"):
+        by = dots if chosen == "dots" else matrix
+        return [*steps, *by(target, y, x, whole, group, act, norm, eps=eps, offset=offset)]
     if norm is not None:
         normed = Tensor(x.spec)
         steps += rms_norm.lowered(target, normed, x, norm, eps=eps, offset=offset)

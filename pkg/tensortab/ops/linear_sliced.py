@@ -1,0 +1,62 @@
+"""What the strategies `gemm` and `dots` share: slices of K, and what comes after the product.
+
+Where tiles of y are too few to fill a GPU, K is cut into slices: workgroups leave the sums over
+theirs, and a second dispatch adds them up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..dim import Dim, ceildiv, upper
+from ..kernel import Kernel, load
+from ..op import Dispatch, Spec, Tensor, dispatch, fold
+from ..target import Target
+from .glu import ACTIVATIONS
+from .layout import rows_of
+from .linear_operands import bind, sizes_of
+
+_SUM = load("sum_slices")
+_WORKGROUPS = 256  # that a GPU is filled with
+_LEAST = 128  # of K in a slice, so that there is something to add up
+
+
+def _slice(tiles: int, k: int) -> int:
+    """How much of K a workgroup adds up."""
+    slices = min(max(_WORKGROUPS // tiles, 1), max(k // _LEAST, 1))
+    return -(-k // (32 * slices)) * 32
+
+
+def sliced(
+    target: Target,
+    kernel: Kernel,
+    tile: tuple[int, int],
+    y: Tensor,
+    x: Mapping[str, Tensor],
+    operands: Mapping[str, Tensor | None],
+    group: int,
+    act: str | None,
+) -> list[Dispatch]:
+    """A kernel's product by tiles of so many rows and columns; what is absent is any buffer."""
+    bound, m = bind(operands, x["x"]), rows_of(x["x"])
+    bits, n, k = sizes_of(bound["packed"])
+    after = {
+        "GLU": ACTIVATIONS[act] if act else 0,
+        **{name.upper(): operands[name] is not None for name in ("bias", "add")},
+    }
+    half = bound["scales"].dtype == "float16"
+    kernel = kernel.specialise(BITS=bits, HALF=half, N=n, K=k, GROUP=group)
+    tiles: Dim = ceildiv(m, tile[0]) * -(-n // tile[1])
+    part = _slice(max(upper(tiles), 1), k)
+    slices = -(-k // part)
+    grid = fold(target, tiles * slices)
+    if slices == 1:
+        return [dispatch(kernel.specialise(SLICE=k, **after), grid, **bound, **x, y=y, M=m)]
+    parts = Tensor(Spec((slices, m, n)))
+    add_up = _SUM.specialise(SLICES=slices, N=n, **after)
+    after_it = {"bias": bound["bias"], "add": bound["add"], "parts": parts, "y": y}
+    over = fold(target, ceildiv(m * upper(y.shape[-1]), add_up["WIDTH"]))
+    return [
+        dispatch(kernel.specialise(SLICE=part), grid, **bound, **x, y=parts, M=m),
+        dispatch(add_up, over, **after_it, M=m),
+    ]
