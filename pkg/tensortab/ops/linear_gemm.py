@@ -12,12 +12,10 @@ from ..dim import ceildiv, upper
 from ..kernel import Kernel, load
 from ..op import Dispatch, Spec, Tensor, dispatch, fold
 from ..target import Target
-from .glu import ACTIVATIONS
 from .layout import rows_of
-from .linear_operands import bind, sizes_of
+from .linear_operands import add_up, bind, sizes_of, what_follows
 
 _GEMM = load("linear_qgsw_gemm")
-_SUM = load("sum_slices")
 _WORKGROUPS = 256  # that a GPU is filled with
 _LEAST = 128  # of K in a slice, so that there is something to add up
 
@@ -51,10 +49,7 @@ def gemm(
     """The product and what comes after it; what is absent is bound to any buffer."""
     bound, m = bind(operands, x), rows_of(x)
     bits, n, k = sizes_of(bound["packed"])
-    after = {
-        "GLU": ACTIVATIONS[act] if act else 0,
-        **{name.upper(): operands[name] is not None for name in ("bias", "add")},
-    }
+    after = what_follows(operands, act)
     kernel = _GEMM.specialise(
         BITS=bits,
         HIGH_FIRST=high_first,
@@ -71,10 +66,7 @@ def gemm(
     if slices == 1:
         return [dispatch(kernel.specialise(SLICE=k, **after), grid, **bound, x=x, y=y, M=m)]
     parts = Tensor(Spec((slices, m, n)))
-    add_up = _SUM.specialise(SLICES=slices, N=n, **after)
-    after_it = {"bias": bound["bias"], "add": bound["add"], "parts": parts, "y": y}
-    over = fold(target, ceildiv(m * upper(y.shape[-1]), add_up["WIDTH"]))
     return [
         dispatch(kernel.specialise(SLICE=part), grid, **bound, x=x, y=parts, M=m),
-        dispatch(add_up, over, **after_it, M=m),
+        add_up(target, parts, bound, y, after),
     ]
