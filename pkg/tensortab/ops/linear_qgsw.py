@@ -29,8 +29,8 @@ Strategies, `lower`'s choice unless one is named:
                     (linear_matrix.py: float16 products)
 
 Many rows are one dispatch, after another for the norm; with `matrix` the other one is always there,
-since it rounds to float16, too. Where tiles of y are few, `gemm` and `matrix` cut K into slices, and one
-more dispatch adds them up.
+since it rounds to float16, too. Where tiles of y are few, `gemm` and `matrix` cut K into slices,
+and one more dispatch adds them up.
 """
 
 from __future__ import annotations
