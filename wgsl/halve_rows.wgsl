@@ -3,13 +3,17 @@
 // [512, 1024): nothing overflows, and what is 2⁻²⁴ of it still counts.
 //
 //   NORM  x · rsqrt(mean(x²) + eps) · (offset + norm) in the place of x
+//
+// A row is read once and stays in registers.
+
+enable subgroups;
 
 const LANES: u32 = 128u;     // knob: invocations per workgroup
 const NORM: bool = false;    // knob: norm[k] is used
+const K: u32 = 8u;           // knob: values of a row, a multiple of 8
 
 struct Params {
   M: u32,
-  K: u32,  // a multiple of 8
   eps: f32,
   offset: f32,
 }
@@ -20,50 +24,69 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> factor: array<f32>;
 @group(0) @binding(4) var<uniform> p: Params;
 
-var<workgroup> largest: array<f32, LANES>;
-var<workgroup> squares: array<f32, LANES>;
+const EIGHTS = K / 8u;
+const EACH = (EIGHTS + LANES - 1u) / LANES;  // eights of an invocation
 
-fn gained(v: vec4<f32>, i: u32) -> vec4<f32> {
-  if (NORM) { return v * (p.offset + norm[i]); }
-  return v;
-}
+var<workgroup> largest: array<f32, LANES>;   // of a subgroup each
+var<workgroup> squares: array<f32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
   @builtin(num_workgroups) workgroups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
+  @builtin(subgroup_id) subgroup: u32,
+  @builtin(num_subgroups) subgroups: u32,
 ) {
   let m = workgroup.x + workgroup.y * workgroups.x;
   if (m >= p.M) { return; }
-  let start = m * (p.K / 4u);
-  var most = vec4<f32>(0.0);
-  var sum = 0.0;
-  for (var i = lane; i < p.K / 4u; i += LANES) {
-    let v = x[start + i];
-    most = max(most, abs(gained(v, i)));
-    if (NORM) { sum += dot(v, v); }
-  }
-  largest[lane] = max(max(most.x, most.y), max(most.z, most.w));
-  if (NORM) { squares[lane] = sum; }
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (lane < half) {
-      largest[lane] = max(largest[lane], largest[lane + half]);
-      if (NORM) { squares[lane] += squares[lane + half]; }
+  let start = m * (K / 4u);
+  var low: array<vec4<f32>, EACH>;
+  var high: array<vec4<f32>, EACH>;
+  for (var j = 0u; j < EACH; j++) {
+    let i = lane + j * LANES;
+    if (i < EIGHTS) {
+      low[j] = x[start + 2u * i];
+      high[j] = x[start + 2u * i + 1u];
     }
   }
+  var most = vec4<f32>(0.0);
+  var sum = 0.0;
+  for (var j = 0u; j < EACH; j++) {
+    if (NORM) {
+      sum += dot(low[j], low[j]) + dot(high[j], high[j]);
+      let i = min(lane + j * LANES, EIGHTS - 1u);
+      low[j] *= p.offset + norm[2u * i];
+      high[j] *= p.offset + norm[2u * i + 1u];
+    }
+    most = max(most, max(abs(low[j]), abs(high[j])));
+  }
+  let own = subgroupMax(max(max(most.x, most.y), max(most.z, most.w)));
+  largest[subgroup] = own;
+  if (NORM) {
+    let own_squares = subgroupAdd(sum);
+    squares[subgroup] = own_squares;
+  }
   workgroupBarrier();
+  var top = 0.0;
+  sum = 0.0;
+  for (var i = 0u; i < subgroups; i++) {
+    top = max(top, largest[i]);
+    if (NORM) { sum += squares[i]; }
+  }
   var scale = 1.0;
-  if (NORM) { scale = inverseSqrt(squares[0] / f32(p.K) + p.eps); }
-  let exponent = max(bitcast<u32>(largest[0] * scale) >> 23u, 10u) - 9u;  // of the factor, biased by 127
+  if (NORM) { scale = inverseSqrt(sum / f32(K) + p.eps); }
+  let exponent = max(bitcast<u32>(top * scale) >> 23u, 10u) - 9u;  // of the factor, biased by 127
   let inverse = bitcast<f32>((254u - exponent) << 23u);
-  for (var i = lane; i < p.K / 8u; i += LANES) {
-    let a = gained(x[start + 2u * i], 2u * i) * scale * inverse;
-    let b = gained(x[start + 2u * i + 1u], 2u * i + 1u) * scale * inverse;
-    halves[start / 2u + i] = vec4<u32>(
-      pack2x16float(vec2<f32>(a.x, b.x)), pack2x16float(vec2<f32>(a.y, b.y)),
-      pack2x16float(vec2<f32>(a.z, b.z)), pack2x16float(vec2<f32>(a.w, b.w)));
+  for (var j = 0u; j < EACH; j++) {
+    let i = lane + j * LANES;
+    if (i < EIGHTS) {
+      let a = low[j] * scale * inverse;
+      let b = high[j] * scale * inverse;
+      halves[start / 2u + i] = vec4<u32>(
+        pack2x16float(vec2<f32>(a.x, b.x)), pack2x16float(vec2<f32>(a.y, b.y)),
+        pack2x16float(vec2<f32>(a.z, b.z)), pack2x16float(vec2<f32>(a.w, b.w)));
+    }
   }
   if (lane == 0u) { factor[m] = bitcast<f32>(exponent << 23u); }
 }

@@ -21,7 +21,15 @@ def assert_near(device: harness.Device, a: dict[str, np.ndarray], group: int = 3
     assert_agrees(device, build(4, group, "matrix"), a, atol=NEAR * most, rtol=0)
 
 
-@pytest.mark.parametrize("large", [False, True])
+@pytest.fixture(params=["large", "small", "sliced"])
+def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of y and slices of K that sizes here would not have on their own."""
+    large = request.param == "large"
+    monkeypatch.setattr(linear_matrix, "_MANY_WORKGROUPS", 0 if large else 10**9)
+    monkeypatch.setattr(linear_matrix, "_LEAST", 64 if request.param == "sliced" else 10**9)
+
+
+@pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize(("half", "bias"), [(False, True), (True, False)])
 @pytest.mark.parametrize(
     ("m", "n", "k", "group"),
@@ -35,32 +43,26 @@ def assert_near(device: harness.Device, a: dict[str, np.ndarray], group: int = 3
 )
 def test_device_is_reference(
     matrices: harness.Tab,
-    monkeypatch: pytest.MonkeyPatch,
     m: int,
     n: int,
     k: int,
     group: int,
     half: bool,
     bias: bool,
-    large: bool,
 ) -> None:
-    monkeypatch.setattr(linear_matrix, "_MANY_WORKGROUPS", 0 if large else 10**9)
     assert_near(matrices, operands(m, n, k, group=group, half=half, bias=bias), group)
 
 
-@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("act", [None, "silu", "gelu_tanh"])
-@pytest.mark.parametrize(("m", "n", "k"), [(70, 262, 64), (129, 128, 192), (64, 2, 64)])
+@pytest.mark.parametrize(("m", "n", "k"), [(70, 262, 64), (129, 128, 256), (64, 2, 192)])
 def test_what_surrounds_it(
     matrices: harness.Tab,
-    monkeypatch: pytest.MonkeyPatch,
     m: int,
     n: int,
     k: int,
     act: str | None,
-    large: bool,
 ) -> None:
-    monkeypatch.setattr(linear_matrix, "_MANY_WORKGROUPS", 0 if large else 10**9)
     made, a = surrounded(m, n, k, act=act, strategy="matrix")
     most = float(np.abs(reference(made, a)).max())
     assert_agrees(matrices, made, a, atol=2 * NEAR * most, rtol=0)
@@ -95,19 +97,20 @@ def rounded(part: int, normed: bool) -> Callable[..., tt.Tensor]:
     return tt.Op("rounded", lambda x, **_: specs(x)[part], lambda x, **_: x, lower)
 
 
+@pytest.mark.parametrize("k", [600, 8200])
 @pytest.mark.parametrize("normed", [False, True])
-def test_rows_as_float16(native: harness.Native, normed: bool) -> None:
+def test_rows_as_float16(native: harness.Native, normed: bool, k: int) -> None:
     """Near 1024 each, whatever its magnitude, by a power of 2; zeros stay."""
     r = np.random.default_rng(0)
-    x = r.standard_normal((9, 600)) * 10.0 ** np.linspace(-15, 15, 9)[:, None]
+    x = r.standard_normal((9, k)) * 10.0 ** np.linspace(-15, 15, 9)[:, None]
     x[3] = 0
-    a = {"x": x.astype(np.float32), "norm": r.standard_normal(600, np.float32)}
+    a = {"x": x.astype(np.float32), "norm": r.standard_normal(k, np.float32)}
     halves, factor = (native.run(graph_of(rounded(i, normed), a), **a)["y"] for i in range(2))
     want = a["x"]
     if normed:
         want = tt.ops.rms_norm.reference(want, a["norm"], eps=1e-3, offset=0.5)
     most = np.abs(want).max(1, keepdims=True)
-    v = halves.reshape(9, -1, 4, 2).swapaxes(2, 3).reshape(9, 600).astype(np.float64)
+    v = halves.reshape(9, -1, 4, 2).swapaxes(2, 3).reshape(9, k).astype(np.float64)
     assert (np.frexp(factor)[0] == 0.5).all()
     assert ((np.abs(v).max(1) >= 512) & (np.abs(v).max(1) <= 1024))[most[:, 0] > 0].all()
     most[3] = 1
@@ -125,6 +128,28 @@ def test_many_rows_are_two_dispatches() -> None:
     made, a = surrounded(64, 8, 32, act="silu")
     steps = tt.plan.plan(graph_of(made, a), tt.target.Target("browser", matrices=True)).steps
     assert [s.kernel.name for s in steps] == ["halve_rows", "linear_qgsw_matrix"]
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "k", "blocks"),
+    [
+        (512, 8192, 2048, {"DOWN": 4, "ACROSS": 4, "STEP": 64, "SLICE": 2048}),
+        (512, 2048, 2048, {"DOWN": 2, "ACROSS": 2, "STEP": 64, "SLICE": 2048}),
+        (128, 2048, 2048, {"DOWN": 2, "ACROSS": 2, "STEP": 64, "SLICE": 512}),
+        (64, 64, 8192, {"DOWN": 2, "ACROSS": 2, "STEP": 64, "SLICE": 1024}),
+        (64, 64, 576, {"DOWN": 2, "ACROSS": 2, "STEP": 64, "SLICE": 576}),
+        (64, 64, 96, {"DOWN": 4, "ACROSS": 4, "STEP": 32, "SLICE": 96}),
+    ],
+)
+def test_blocks_fill_a_gpu(m: int, n: int, k: int, blocks: dict[str, int]) -> None:
+    """Large tiles where they are many, slices of K where small ones are few."""
+    assert linear_matrix._blocks(m, n, k) == blocks
+
+
+def test_slices_of_k_are_added_up() -> None:
+    made, a = surrounded(64, 8, 512, act="silu")
+    steps = tt.plan.plan(graph_of(made, a), tt.target.Target("browser", matrices=True)).steps
+    assert [s.kernel.name for s in steps] == ["halve_rows", "linear_qgsw_matrix", "sum_slices"]
 
 
 def test_what_it_does_not_take() -> None:

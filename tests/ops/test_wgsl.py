@@ -70,12 +70,13 @@ def with_matrices() -> Iterator[Kernel]:
 
 def graphs_with_matrices() -> Iterator[tt.Graph]:
     whether = (False, True)
-    sizes = itertools.product((64, 2048), ("float16", "float32"), (None, "silu"), whether)
-    for rows, scales, act, more in sizes:
+    shapes = ((64, 256), (64, 512), (2048, 256), (2048, 288))
+    sizes = itertools.product(shapes, ("float16", "float32"), (None, "silu"), whether)
+    for (rows, deep), scales, act, more in sizes:
         g = tt.Graph()
-        x = g.input("x", (rows, 256))
-        w = g.constant("w", tt.Spec((2048, 128), "uint8"))
-        s = g.constant("s", tt.Spec((8, 2048), scales))
+        x = g.input("x", (rows, deep))
+        w = g.constant("w", tt.Spec((2048, deep // 2), "uint8"))
+        s = g.constant("s", tt.Spec((deep // 32, 2048), scales))
         after = (rows, 1024 if act else 2048)
         bias = g.constant("bias", tt.Spec((2048,))) if more else None
         add = g.constant("add", tt.Spec(after)) if more else None

@@ -12,20 +12,29 @@ from ..dim import ceildiv, upper
 from ..kernel import load
 from ..op import Dispatch, Spec, Tensor, dispatch, fold
 from ..target import Target
-from .glu import ACTIVATIONS
 from .layout import rows_of
-from .linear_operands import bind, sizes_of
+from .linear_operands import add_up, bind, sizes_of, what_follows
 
 ROWS = 64  # from here on worth it
 _MATRIX = load("linear_qgsw_matrix")
 _HALVE = load("halve_rows")
-_MANY_WORKGROUPS = 200  # by measurement (one H200): fewer of the large ones leave a GPU half empty
+_LONG = 8192  # values of a row that 128 invocations keep in registers
+# By measurement (one H200):
+_MANY_WORKGROUPS = 200  # fewer of the large ones leave a GPU half empty,
+_WORKGROUPS = 256  # and the small ones, with slices of K, fill it
+_LEAST = 256  # of K in a slice, so that there is something to add up
 
 
-def _tiles(m: int, n: int, k: int) -> tuple[int, int]:
-    """Tiles of y a subgroup owns along M and N."""
+def _blocks(m: int, n: int, k: int) -> dict[str, int]:
+    """Tiles of y a subgroup owns, how a workgroup walks along K, and over how much of it."""
+    step = 32 if k % 64 else 64
     large = -(-m // 128) * -(-n // 128) >= _MANY_WORKGROUPS
-    return (4, 4) if large or k % 64 else (2, 2)
+    if large or step == 32:
+        return {"DOWN": 4, "ACROSS": 4, "STEP": step, "SLICE": k}
+    most = _WORKGROUPS // max(-(-m // 64) * -(-n // 64), 1)
+    most = max(1, min(most, k // _LEAST))
+    slices = max(s for s in (1, 2, 4, 8) if s <= most and k % (64 * s) == 0)
+    return {"DOWN": 2, "ACROSS": 2, "STEP": step, "SLICE": k // slices}
 
 
 def halve(
@@ -39,10 +48,11 @@ def halve(
     offset: float,
 ) -> Dispatch:
     """Round rows of x, normed if `norm` is there, to float16."""
-    kernel = _HALVE.specialise(NORM=norm is not None)
+    m, k = rows_of(x), upper(x.shape[-1])
+    lanes = 128 if k <= _LONG else 256
+    kernel = _HALVE.specialise(NORM=norm is not None, K=k, LANES=lanes)
     operands = {"x": x, "norm": norm or x, "halves": halves, "factor": factor}
-    m, k = rows_of(x), x.shape[-1]
-    return dispatch(kernel, fold(target, m), **operands, M=m, K=k, eps=eps, offset=offset)
+    return dispatch(kernel, fold(target, m), **operands, M=m, eps=eps, offset=offset)
 
 
 def matrix(
@@ -57,24 +67,27 @@ def matrix(
     eps: float,
     offset: float,
 ) -> list[Dispatch]:
-    """Rounding; the product and what comes after it. What is absent is bound to any buffer."""
+    """Rounding; the product and what comes after it, with slices of K in a dispatch of its own.
+
+    What is absent is bound to any buffer.
+    """
     bound = bind(operands, x)
     m, (_, n, k) = rows_of(x), sizes_of(bound["packed"])
     halves, factor = Tensor(Spec((m, k), "float16")), Tensor(Spec((m,)))
-    down, across = _tiles(upper(m), n, k)
     kernel = _MATRIX.specialise(
-        HALF=bound["scales"].dtype == "float16",
-        GLU=ACTIVATIONS[act] if act else 0,
-        **{name.upper(): operands[name] is not None for name in ("bias", "add")},
-        N=n,
-        K=k,
-        GROUP=group,
-        DOWN=down,
-        ACROSS=across,
-        STEP=64 if across == 2 else 32,
+        HALF=bound["scales"].dtype == "float16", N=n, K=k, GROUP=group, **_blocks(upper(m), n, k)
     )
-    grid = fold(target, ceildiv(m, 32 * down) * ceildiv(n, 32 * across))
+    slices = k // kernel["SLICE"]
+    tiles = ceildiv(m, 32 * kernel["DOWN"]) * -(-n // (32 * kernel["ACROSS"]))
+    grid = fold(target, tiles * slices)
+    rounded = halve(target, halves, factor, x, norm, eps=eps, offset=offset)
+    given = {**bound, "x": halves, "factor": factor, "M": m}
+    after = what_follows(operands, act)
+    if slices == 1:
+        return [rounded, dispatch(kernel.specialise(**after), grid, **given, y=y)]
+    parts = Tensor(Spec((slices, m, n)))
     return [
-        halve(target, halves, factor, x, norm, eps=eps, offset=offset),
-        dispatch(kernel, grid, **bound, x=halves, factor=factor, y=y, M=m),
+        rounded,
+        dispatch(kernel, grid, **given, y=parts),
+        add_up(target, parts, bound, y, after),
     ]

@@ -34,7 +34,8 @@ Strategies, `lower`'s choice unless one is named:
 There `vector` is off by about 3e-5 of y's largest magnitude.
 
 Many rows are one dispatch, after another for the norm; with `matrix` and `dots` the other one is
-always there, since it rounds x, too. `gemm` and `dots` take one more where they cut K into slices.
+always there, since it rounds x, too. Where tiles of y are few, K is cut into slices, and one more
+dispatch adds them up.
 """
 
 from __future__ import annotations

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..dim import Dim, ceildiv, upper
-from ..kernel import Kernel, load
+from ..kernel import Kernel
 from ..op import Dispatch, Spec, Tensor, dispatch, fold
 from ..target import Target
-from .glu import ACTIVATIONS
 from .layout import rows_of
-from .linear_operands import bind, sizes_of
+from .linear_operands import add_up, bind, sizes_of, what_follows
 
-_SUM = load("sum_slices")
 _WORKGROUPS = 256  # that a GPU is filled with
 _LEAST = 128  # of K in a slice, so that there is something to add up
 
@@ -40,11 +38,7 @@ def sliced(
     """A kernel's product by tiles of so many rows and columns; what is absent is any buffer."""
     bound, m = bind(operands, x["x"]), rows_of(x["x"])
     bits, n, k = sizes_of(bound["packed"])
-    after = {
-        "GLU": ACTIVATIONS[act] if act else 0,
-        **{name.upper(): operands[name] is not None for name in ("bias", "add")},
-    }
-    half = bound["scales"].dtype == "float16"
+    after, half = what_follows(operands, act), bound["scales"].dtype == "float16"
     kernel = kernel.specialise(BITS=bits, HALF=half, N=n, K=k, GROUP=group)
     tiles: Dim = ceildiv(m, tile[0]) * -(-n // tile[1])
     part = _slice(max(upper(tiles), 1), k)
@@ -53,10 +47,7 @@ def sliced(
     if slices == 1:
         return [dispatch(kernel.specialise(SLICE=k, **after), grid, **bound, **x, y=y, M=m)]
     parts = Tensor(Spec((slices, m, n)))
-    add_up = _SUM.specialise(SLICES=slices, N=n, **after)
-    after_it = {"bias": bound["bias"], "add": bound["add"], "parts": parts, "y": y}
-    over = fold(target, ceildiv(m * upper(y.shape[-1]), add_up["WIDTH"]))
     return [
         dispatch(kernel.specialise(SLICE=part), grid, **bound, **x, y=parts, M=m),
-        dispatch(add_up, over, **after_it, M=m),
+        add_up(target, parts, bound, y, after),
     ]
