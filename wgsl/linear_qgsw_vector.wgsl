@@ -6,12 +6,12 @@
 //   GLU   y[N/2] = act(v[n]) · v[n + N/2]
 //   ADD   + add, as long as y
 //
-// The LANES invocations of a workgroup share K: each owns eight elements of x, side by side, STEPS
-// times, and keeps them in registers. The workgroup walks through TILES tiles of eight columns, with
-// GLU every other one of those that go with them; neighbours read neighbours of a column, and the
-// next AHEAD steps are on their way while one is multiplied. Sums meet in a subgroup, which deals the columns
-// out while it adds, and then in workgroup memory: there is one barrier. Everything that addresses
-// depend on is a knob, so that they need no load.
+// The LANES invocations of a workgroup share K: each owns eight elements of x, side by side, or
+// STEPS times eight. The workgroup walks through TILES tiles of eight columns, with GLU every other
+// one of those that go with them; neighbours read neighbours of a column, and what is multiplied next
+// is on its way. Of one step x stays in registers; of more, it is read again for each tile. Sums meet
+// in a subgroup, which deals the columns out while it adds, and then in workgroup memory: there is one
+// barrier. Everything that addresses depend on is a knob, so that they need no load.
 //
 // With DOTS a block of 32 elements of x becomes integers of 16 bits, as large as the block allows, in
 // two bytes each, and four weights are multiplied with four bytes in one instruction: less than half
@@ -39,7 +39,6 @@ const EPS: f32 = 1e-6;       // knob: of the norm
 const OFFSET: f32 = 0.0;     // knob: of the norm
 const DOTS: bool = false;    // knob: x as integers, by packed dot products; else float32
 const TILES: u32 = 1u;       // knob: of eight columns a workgroup owns; an even number with GLU
-const AHEAD: u32 = 1u;       // knob: loads on their way, that make whole tiles up, or they it
 const LANES: u32 = 64u;      // knob: invocations per workgroup, a multiple of SUBGROUP
 const SUBGROUP: u32 = 4u;    // knob: invocations a subgroup has at least, a power of two, 4 or more
 
@@ -54,7 +53,7 @@ const SUBGROUP: u32 = 4u;    // knob: invocations a subgroup has at least, a pow
 
 const EIGHTS = K / 8u;
 const STEPS = (EIGHTS + LANES - 1u) / LANES;
-const TURN = max(AHEAD / STEPS, 1u);  // tiles in which every place of `next` has its turn
+const TURNS = TILES * STEPS; // a turn is a step of a tile
 const WORDS = BITS / 4u;     // of eight weights
 const HALVES = select(1u, 2u, GLU > 0u);
 const LENGTH = N / HALVES;   // of y
@@ -74,15 +73,25 @@ var<workgroup> shares: array<f32, max(CHUNKS * HEADS, 1u)>;  // [chunk][head]
 
 struct Eight { a: vec4<f32>, b: vec4<f32>, }
 
+// Eight elements of x, and of `norm`.
+struct Row { x: Eight, norm: Eight, }
+
 // Eight elements of x as they are multiplied: integers in `a`, or floats.
 struct Factors { a: vec4<u32>, b: vec4<u32>, scale: f32, }
 
 // Eight weights of eight columns, and the words that hold their scales.
 struct Tile { codes: array<vec2<u32>, 8>, scales: array<vec4<u32>, 2>, }
 
-fn x_at(i: u32) -> Eight { return Eight(x[2u * i], x[2u * i + 1u]); }
+// Which eight of x, and of a column, a lane has; past the end, the last again.
+fn eight_of(turn: u32, lane: u32) -> u32 { return min(lane + turn % STEPS * LANES, EIGHTS - 1u); }
 
-fn norm_at(i: u32) -> Eight { return Eight(norm[2u * i], norm[2u * i + 1u]); }
+fn fetch(turn: u32, lane: u32) -> Row {
+  let at = 2u * eight_of(turn, lane);
+  var row = Row();
+  if (CHUNKS == 0u) { row.x = Eight(x[at], x[at + 1u]); }
+  if (NORM) { row.norm = Eight(norm[at], norm[at + 1u]); }
+  return row;
+}
 
 // Column i of a tile; past the edge, others again.
 fn column(tile: u32, i: u32, first: u32) -> u32 {
@@ -96,23 +105,23 @@ fn scale_at(i: u32) -> f32 {
   return bitcast<f32>(scales[i / 4u][i % 4u]);
 }
 
-// What a lane multiplies in a step, counted from the first of the first tile.
-fn load(step: u32, first: u32, lane: u32) -> Tile {
-  let eight = min(lane + step % STEPS * LANES, EIGHTS - 1u);
+// The weights that a lane multiplies in a turn.
+fn load(turn: u32, first: u32, lane: u32) -> Tile {
+  let eight = eight_of(turn, lane);
   var tile = Tile();
   for (var i = 0u; i < 8u; i++) {
-    let at = (column(step / STEPS, i, first) * EIGHTS + eight) * WORDS;
+    let at = (column(turn / STEPS, i, first) * EIGHTS + eight) * WORDS;
     tile.codes[i].x = packed[at];
     if (BITS == 8u) { tile.codes[i].y = packed[at + 1u]; }
   }
   let row = eight * 8u / GROUP * N;
   if (!WHOLE) {
     for (var i = 0u; i < 8u; i++) {
-      tile.scales[i / 4u][i % 4u] = bitcast<u32>(scale_at(row + column(step / STEPS, i, first)));
+      tile.scales[i / 4u][i % 4u] = bitcast<u32>(scale_at(row + column(turn / STEPS, i, first)));
     }
     return tile;
   }
-  let at = row + column(step / STEPS, 0u, first);
+  let at = row + column(turn / STEPS, 0u, first);
   if (HALF) {
     tile.scales[0] = scales[at / 8u];
   } else {
@@ -224,27 +233,22 @@ fn share_out(lane: u32) -> u32 {
   return live;
 }
 
-// What an invocation owns of the chunks, joined, four of them at a time.
-fn join(lane: u32) -> array<Eight, STEPS> {
-  let live = share_out(lane);
-  workgroupBarrier();
-  var sums = array<Eight, STEPS>();
+// An eight of the chunks joined, four of them at a time.
+fn join(eight: u32, live: u32) -> Eight {
+  var sum = Eight();
   for (var c = 0u; c < live; c += 4u) {
-    for (var i = 0u; i < STEPS; i++) {
-      let at = min(lane + i * LANES, EIGHTS - 1u);
-      for (var u = 0u; u < 4u; u++) {
-        let chunk = min(c + u, CHUNKS - 1u);
-        let start = chunk * STRIDE + 2u * at;
-        let value = Eight(x[start], x[start + 1u]);
-        let share = shares[chunk * HEADS + 2u * at / D4];
-        if (c + u < live) {  // a dead chunk may hold NaN
-          sums[i].a += share * value.a;
-          sums[i].b += share * value.b;
-        }
+    for (var u = 0u; u < 4u; u++) {
+      let chunk = min(c + u, CHUNKS - 1u);
+      let start = chunk * STRIDE + 2u * eight;
+      let value = Eight(x[start], x[start + 1u]);
+      let share = shares[chunk * HEADS + 2u * eight / D4];
+      if (c + u < live) {  // a dead chunk may hold NaN
+        sum.a += share * value.a;
+        sum.b += share * value.b;
       }
     }
   }
-  return sums;
+  return sum;
 }
 
 // Half of the columns that a lane still has the sums of go to another, i away, and as many come.
@@ -287,42 +291,41 @@ fn main(
   let first = (workgroup.x + workgroup.y * workgroups.x) * OWN;
 
   // What is waited for first is asked for first: x, the first of w, and what is added last.
-  var own = array<Eight, STEPS>();
-  var norms = array<Eight, STEPS>();
-  for (var i = 0u; i < STEPS; i++) {
-    let eight = min(lane + i * LANES, EIGHTS - 1u);
-    if (CHUNKS == 0u) { own[i] = x_at(eight); }
-    if (NORM) { norms[i] = norm_at(eight); }
-  }
-  var next = array<Tile, AHEAD>();
-  for (var i = 0u; i < AHEAD; i++) { next[i] = load(i, first, lane); }
+  var row = fetch(0u, lane);
+  var next = load(0u, first, lane);
   var more = 0.0;
   if (ADD && lane < OWN) { more = add[min(first + lane, LENGTH - 1u)]; }
-
-  if (CHUNKS > 0u) { own = join(lane); }
-  var v = array<Factors, STEPS>();
-  var square = vec4<f32>(0.0);
-  for (var i = 0u; i < STEPS; i++) {
-    if (lane + i * LANES >= EIGHTS) { own[i] = Eight(); }
-    if (NORM) {
-      square += own[i].a * own[i].a + own[i].b * own[i].b;
-      own[i] = Eight(own[i].a * (OFFSET + norms[i].a), own[i].b * (OFFSET + norms[i].b));
-    }
-    v[i] = factors(own[i]);
+  var live = 0u;
+  if (CHUNKS > 0u) {
+    live = share_out(lane);
+    workgroupBarrier();
   }
-  for (var turn = 0u; turn < TILES; turn += TURN) {
-    for (var t = 0u; t < TURN; t++) {
-      var sums = array<f32, 8>();
-      for (var step = 0u; step < STEPS; step++) {
-        let place = (t * STEPS + step) % AHEAD;
-        let now = next[place];
-        let after = (turn + t) * STEPS + step + AHEAD;
-        if (after < TILES * STEPS) { next[place] = load(after, first, lane); }
-        for (var i = 0u; i < 8u; i++) {
-          sums[i] += multiply(now.codes[i], v[step]) * (scale_of(now, i) * v[step].scale);
-        }
+
+  var v = Factors();
+  var square = vec4<f32>(0.0);
+  var sums = array<f32, 8>();
+  for (var turn = 0u; turn < TURNS; turn++) {
+    if (turn == 0u || STEPS > 1u) {
+      var own = row.x;
+      if (CHUNKS > 0u) { own = join(eight_of(turn, lane), live); }
+      if (lane + turn % STEPS * LANES >= EIGHTS) { own = Eight(); }
+      if (NORM) {
+        if (turn < STEPS) { square += own.a * own.a + own.b * own.b; }
+        own = Eight(own.a * (OFFSET + row.norm.a), own.b * (OFFSET + row.norm.b));
       }
-      keep(&sums, turn + t, lane);
+      v = factors(own);
+    }
+    let now = next;
+    if (turn + 1u < TURNS) {
+      next = load(turn + 1u, first, lane);
+      if (STEPS > 1u) { row = fetch(turn + 1u, lane); }
+    }
+    for (var i = 0u; i < 8u; i++) {
+      sums[i] += multiply(now.codes[i], v) * (scale_of(now, i) * v.scale);
+    }
+    if (turn % STEPS == STEPS - 1u) {
+      keep(&sums, turn / STEPS, lane);
+      sums = array<f32, 8>();
     }
   }
   if (NORM) {

@@ -14,25 +14,24 @@ from .glu import ACTIVATIONS
 from .linear_operands import bind, sizes_of
 
 _VECTOR = load("linear_qgsw_vector")
-
-
-def _blocks(n: int, k: int) -> dict[str, int]:
-    """How the `vector` kernel shares a matrix out, by measurement (bench/sweep.py, one H200)."""
-    return {"TILES": 1, "LANES": 256, "AHEAD": 1}
+_MOST = 512  # invocations that pay
 
 
 def _knobs(target: Target, n: int, k: int, act: str | None) -> dict[str, int | bool]:
-    """The kernel's for a matrix."""
-    blocks = _blocks(n, k)
-    tiles = blocks["TILES"] * (2 if act else 1)
-    # No more invocations than there are eights of x, in whole subgroups.
-    most = -(-k // (8 * target.subgroup)) * target.subgroup
-    lanes = max(min(blocks["LANES"], most), target.subgroup)
-    dots = target.vendor != "apple"  # whose GPUs have no instruction for it
-    steps, ahead = -(-k // (8 * lanes)), blocks["AHEAD"]
-    if steps % ahead and (ahead % steps or tiles % (ahead // steps)):
-        ahead = 1
-    return {"TILES": tiles, "LANES": lanes, "AHEAD": ahead, "SUBGROUP": target.subgroup, "DOTS": dots}
+    """How the kernel shares a matrix out, by measurement (one H200): bench/sweep.py.
+
+    An invocation for every eight elements of x, where a workgroup may have so many; else 256, which
+    read x again for each tile, so that there is one. Small matrices are spread over all of a GPU.
+    """
+    whole = -(-k // (8 * target.subgroup)) * target.subgroup
+    most = min(_MOST, target.limits["maxComputeInvocationsPerWorkgroup"])
+    lanes, tiles = (whole, 1 if n < 10000 else 2 if n < 65536 else 8) if whole <= most else (256, 1)
+    return {
+        "TILES": max(tiles, 2) if act else tiles,
+        "LANES": lanes,
+        "SUBGROUP": target.subgroup,
+        "DOTS": target.vendor != "apple",  # whose GPUs have no instruction for it
+    }
 
 
 def joins(target: Target, left: Left, chunks: Tensor, packed: Tensor, act: str | None) -> bool:
