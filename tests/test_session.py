@@ -191,3 +191,14 @@ def test_a_run_crosses_into_javascript_three_times(chrome: harness.Tab) -> None:
     steps, counts = pickle.loads(chrome.call(COUNT_CROSSINGS))
     assert steps == 300
     assert counts == [["to_js", "run", "to_bytes"]] * 3
+
+
+def test_more_dispatches_than_go_ahead(device: harness.Device) -> None:
+    """The first ones of a long run are a submission of their own in a browser."""
+    g = tt.Graph()
+    y = g.input("x", (3,))
+    for _ in range(130):
+        y = tt.ops.add(y, 1.0)
+    g.output("y", y)
+    got = device.run(g, x=np.array([1, 2, 3], np.float32))["y"]
+    np.testing.assert_array_equal(got, [131, 132, 133])

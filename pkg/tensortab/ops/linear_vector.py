@@ -27,7 +27,7 @@ def _knobs(target: Target, n: int, k: int, act: str | None) -> dict[str, int | b
     most = min(_MOST, target.limits["maxComputeInvocationsPerWorkgroup"])
     lanes, tiles = (whole, 1 if n < 10000 else 2 if n < 65536 else 8) if whole <= most else (256, 1)
     return {
-        "TILES": max(tiles, 2) if act else tiles,
+        "TILES": 2 * tiles if act else tiles,
         "LANES": lanes,
         "SUBGROUP": target.subgroup,
         "DOTS": target.vendor != "apple",  # whose GPUs have no instruction for it
