@@ -55,15 +55,18 @@ def _latency(case: str) -> Callable[[Records], Found]:
     return find
 
 
-def _gemm(least: float, *, units: bool) -> Callable[[Records], Found]:
+def _gemm(least: float, *strategies: str) -> Callable[[Records], Found]:
+    """Of each case the fastest of the strategies counts."""
+
     def find(records: Records) -> Found:
-        strategy = "matrix" if units else "gemm"
-        found = records.rows("gemm", gpu=True, rows=512, strategy=strategy)
-        rates = [row["tflop_s"] for row in found]
+        rates: dict[str, float] = {}
+        for strategy in strategies:
+            for row in records.rows("gemm", gpu=True, rows=512, strategy=strategy):
+                rates[row["case"]] = max(rates.get(row["case"], 0.0), row["tflop_s"])
         if not rates:
             return None
-        span = f"{_number(min(rates))} to {_number(max(rates))} TFLOP/s"
-        return span, _met(*(rate >= least for rate in rates))
+        span = f"{_number(min(rates.values()))} to {_number(max(rates.values()))} TFLOP/s"
+        return span, _met(*(rate >= least for rate in rates.values()))
 
     return find
 
@@ -143,13 +146,13 @@ GOALS = (
         "gemm",
         "prefill GEMM, M = 512, float32 activations, no optional features",
         "≥ 2 × ExecuTorch's 16–19: 38 TFLOP/s",
-        _gemm(38, units=False),
+        _gemm(38, "gemm", "dots"),
     ),
     Goal(
         "gemm-matrix",
         "the same with subgroup matrices",
         "≥ 250 TFLOP/s",
-        _gemm(250, units=True),
+        _gemm(250, "matrix"),
     ),
     Goal(
         "decode",

@@ -20,7 +20,7 @@ from .probes import ended
 
 GROUP = 32
 _BEYOND_CACHES = 128 << 20  # bytes of matrices
-_MANY_ROWS = ("gemm", "matrix")  # strategies that one row is not meant for
+_MANY_ROWS = ("gemm", "dots", "matrix")  # strategies that one row is not meant for
 
 
 @dataclass(frozen=True)
