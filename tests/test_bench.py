@@ -222,8 +222,11 @@ def made_up(folder: Path) -> None:
     vector = {"section": "gemv", "strategy": "chosen", "us": 12.0, "gb_s": 2500.0}
     rows = [vector | {"case": k, "of_copy": 0.7, "limit_us": 10.0}
             for k in ("4096×14336", "2048×128256", "2048×2048", "2048×8192")]  # fmt: skip
-    for strategy, rate in (("gemm", 30.0), ("gemm", 45.0), ("matrix", 260.0)):
-        rows.append({"section": "gemm", "rows": 512, "strategy": strategy, "tflop_s": rate})
+    rates = (("a", "gemm", 30.0), ("b", "gemm", 36.0), ("b", "dots", 45.0), ("a", "matrix", 260.0))
+    for case, strategy, rate in rates:
+        rows.append(
+            {"section": "gemm", "case": case, "rows": 512, "strategy": strategy, "tflop_s": rate}
+        )
     rows.append(
         {"section": "load", "shape": "llama-3.2-1b", "dispatches_a_layer": 6, "dispatches": 99}
     )
