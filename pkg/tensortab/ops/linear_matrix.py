@@ -19,8 +19,8 @@ ROWS = 64  # from here on worth it
 _MATRIX = load("linear_qgsw_matrix")
 _HALVE = load("halve_rows")
 _LONG = 8192  # values of a row that 128 invocations keep in registers
-# One H200, TFLOP/s: 2048×2048×8192 by 256×128 tiles 251, 128×128 126; 512×8192×2048 by 128×128
-# in 2 slices 161, by 64×64 125; 512×2048×2048 by 64×64 122, by 128×128 in 2 slices 105.
+# One H200, TFLOP/s of the candidates for this kernel: 2048×2048×8192 by 256×128 tiles 251, 128×128
+# 126; 512×8192×2048 by 128×128 in 2 slices 161, 64×64 78 to 138; 512×2048×2048 by 64×64 111.
 _LARGE = ({"DOWN": 4, "ACROSS": 4}, {"DOWN": 2, "ACROSS": 4})  # workgroups of eight subgroups,
 _ENOUGH = 100  # of which so many fill a GPU
 _LONG_SLICE = 2048  # of K, the least that pays for what they do before and after
