@@ -1,6 +1,7 @@
-// Rows of x[M, K] as float16 for linear_qgsw_matrix: eight values are four words, each k and, above
-// it, k + 4. Each row is divided by a power of 2, its factor, so that its largest magnitude lies in
-// [512, 1024): nothing overflows, and what is 2⁻²⁴ of it still counts.
+// Rows of x[M, K] as float16 for linear_qgsw_matrix, in tiles of 16 rows × 16 values, tiles of the same
+// rows side by side; eight values of a row are four words, each k and, above it, k + 4. Rows that a last
+// tile lacks are left as they are. Each row is divided by a power of 2, its factor, so that its largest
+// magnitude lies in [512, 1024): nothing overflows, and what is 2⁻²⁴ of it still counts.
 //
 //   NORM  x · rsqrt(mean(x²) + eps) · (offset + norm) in the place of x
 //
@@ -10,7 +11,7 @@ enable subgroups;
 
 const LANES: u32 = 128u;     // knob: invocations per workgroup
 const NORM: bool = false;    // knob: norm[k] is used
-const K: u32 = 8u;           // knob: values of a row, a multiple of 8
+const K: u32 = 16u;          // knob: values of a row, a multiple of 16
 
 struct Params {
   M: u32,
@@ -83,7 +84,7 @@ fn main(
     if (i < EIGHTS) {
       let a = low[j] * scale * inverse;
       let b = high[j] * scale * inverse;
-      halves[start / 2u + i] = vec4<u32>(
+      halves[(m / 16u * (K / 16u) + i / 2u) * 32u + m % 16u * 2u + i % 2u] = vec4<u32>(
         pack2x16float(vec2<f32>(a.x, b.x)), pack2x16float(vec2<f32>(a.y, b.y)),
         pack2x16float(vec2<f32>(a.z, b.z)), pack2x16float(vec2<f32>(a.w, b.w)));
     }

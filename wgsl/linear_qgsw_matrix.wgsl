@@ -4,18 +4,22 @@
 //   BIAS  + bias[N]
 //   GLU   y[M, N/2] = act(v[:, n]) · v[:, n + N/2]
 //   ADD   + add, as y is
-//   SLICE y[s, M, N] = factor · x · wᵀ over the s-th SLICE of K, for sum_slices to add up
 //
-// x comes as halve_rows writes it: eight values of a row are four words, each the float16 of k and,
-// above it, of k + 4. A word of w holds nibbles in that order, too, once it is masked.
+// or of a slice of K each y[s, M, N] = factor · x · wᵀ, for sum_slices to add up.
 //
-// Four subgroups of 32 own 32·DOWN × 32·ACROSS elements of the product, each a quarter of them, with GLU
-// half of its columns and those that go with them, and walk along K
-// in steps of STEP through panels in workgroup memory: 32 values along K of a subgroup's rows or columns,
-// five vec4s apart, so that eight neighbours lie in different banks. While a step is multiplied the next
-// one is on its way to registers. Matrices lie in registers only where every index is a literal: hence no
-// loops over them. Offsets and strides within a panel are literals, too: Tint guards any other with a
-// select, and the driver then no longer knows that rows are 16 bytes apart.
+// x comes as halve_rows writes it: in tiles of 16 × 16, so that a subgroup loads its matrices straight
+// from memory, two ahead; eight values of a row are four words, each the float16 of k and, above it, of
+// k + 4. A word of w holds nibbles in that order, too, once it is masked.
+//
+// A workgroup's ACROSS × 2 subgroups of 32 own DOWN × ACROSS tiles of the product each, with GLU half
+// of the columns and those that go with them, and walk along K in steps of 64. All share the step's w
+// through workgroup memory, in panels of 32 columns, nine vec4s apart, so that eight neighbours lie in
+// different banks. There are two sets of panels: while one is multiplied the next step is unpacked into
+// the other, a word after every 16 of K, and the words of the one after that are on their way to registers.
+//
+// Matrices lie in registers only where every index is a literal: hence no loops over them. Offsets and
+// strides within a panel are literals, too: Tint guards any other with a select, and the driver then no
+// longer knows that rows are 16 bytes apart. What is loaded past the end of K, w or x is never used.
 
 enable f16;
 enable subgroups;
@@ -25,78 +29,58 @@ const HALF: bool = false;    // knob: scales are f16 pairs, not f32
 const BIAS: bool = false;    // knob: add bias[n]
 const ADD: bool = false;     // knob: add `add`
 const GLU: u32 = 0u;         // knob: 0 none | 1 silu | 2 gelu by tanh
-const N: u32 = 4u;           // knob: columns
+const N: u32 = 4u;           // knob: columns, a multiple of 4, with GLU of 8
 const K: u32 = 64u;          // knob: weights of a column
-const SLICE: u32 = 64u;      // knob: how many of them a workgroup adds up, a part of K, of STEPs
 const GROUP: u32 = 32u;      // knob: weights to a scale, a multiple of 32
 const DOWN: u32 = 4u;        // knob: tiles of 16 × 16 a subgroup owns along M, 2 | 4
-const ACROSS: u32 = 4u;      // knob: and along N, 2 | 4; 4 where STEP is 32
-const STEP: u32 = 32u;       // knob: 32 | 64, along K
+const ACROSS: u32 = 4u;      // knob: and along N, 2 | 4; as many subgroups share its columns
 
 struct Params {
   M: u32,
+  slice: u32,  // of K, what a workgroup adds up: a multiple of 128, or K. A knob would be unrolled.
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;       // eight values each
+@group(0) @binding(0) var<storage, read> x: array<array<vec4<u32>, 32>>;  // tiles, eight values each
 @group(0) @binding(1) var<storage, read> factor: array<f32>;
-@group(0) @binding(2) var<storage, read> packed: array<vec4<u32>>;  // 32 weights of a column each
+@group(0) @binding(2) var<storage, read> packed: array<vec4<u32>>;        // 32 weights of a column each
 @group(0) @binding(3) var<storage, read> scales: array<u32>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>;          // any buffer without BIAS
-@group(0) @binding(5) var<storage, read> add: array<f32>;           // any buffer without ADD
-@group(0) @binding(6) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;          // any buffer without BIAS
+@group(0) @binding(5) var<storage, read> add: array<vec4<f32>>;           // any buffer without ADD
+@group(0) @binding(6) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(7) var<uniform> p: Params;
 
 alias Left = subgroup_matrix_left<f16, 16, 16>;
 alias Right = subgroup_matrix_right<f16, 16, 16>;
 alias Result = subgroup_matrix_result<f32, 16, 16>;
 
-const LANES = 128u;
+const SUBGROUPS = 2u * ACROSS;
+const LANES = 32u * SUBGROUPS;
 const HIGH = 16u * DOWN;                // of a subgroup's part of y
 const WIDE = 16u * ACROSS;
-const HALVES = select(1u, 2u, GLU > 0u);
-const LENGTH = N / HALVES;              // of a row of y
-const OWN = WIDE / HALVES;              // columns of y, of a subgroup's part
-const PITCH = 5u;                       // vec4s from row to row of a panel, four of them used
+const LENGTH = select(N, N / 2u, GLU > 0u);         // of a row of y
+const OWN = select(WIDE, WIDE / 2u, GLU > 0u);      // columns of y, of a subgroup's part
+const K16 = K / 16u;
+const PITCH = 9u;                       // vec4s from column to column of a panel, eight of them used
 const TILE = 16u * PITCH;               // and from tile to tile
-const PARTS = STEP / 32u;               // panels of a row or column in a step
-const EIGHTHS = STEP / 8u;              // of a row
-const X_LOADS = 2u * HIGH * EIGHTHS / LANES;        // of an invocation
-const W_LOADS = 2u * WIDE * PARTS / LANES;
-const ROW = 4u * ACROSS + 2u;           // vec4s from row to row of what is drained
-const DRAINED = 16u * OWN / 32u;        // elements of y that a lane drains of a row of tiles,
-const EACH = 8u;                        // and so many at a time
+const ROW = 4u * ACROSS + 2u;           // vec4s from row to row of what is drained,
+const SPAN = OWN / 4u;                  // so many of them y's
 
-// Four vec4s more than rows: the panels of one row lie in different banks, too.
-var<workgroup> x_panels: array<array<vec4<u32>, HIGH * PITCH + 4u>, 2u * PARTS>;
-var<workgroup> w_panels: array<array<vec4<u32>, WIDE * PITCH + 4u>, 4>;
+var<workgroup> panels: array<array<vec4<u32>, 2u * TILE>, SUBGROUPS>;
 
-struct Step {
-  x: array<vec4<u32>, X_LOADS>,
-  words: array<vec4<u32>, W_LOADS>,
-  scales: array<u32, W_LOADS>,  // as they come: looked at sooner, they would be waited for
+// What an invocation has of w in a step: 32 weights of a column.
+struct Weights {
+  words: vec4<u32>,
+  scale: u32,      // as it comes: looked at sooner, it would be waited for
+  column: u32,     // in w
+  half: u32,       // of a step, 0 | 32
+  panel: u32,      // where they go
+  at: u32,
 }
 
-// Of an invocation's i-th load of w: the column, of 2 · WIDE, and the 32 weights of a step.
-fn column_of(local: u32, i: u32) -> u32 { return local / PARTS + i * (LANES / PARTS); }
-
-// And where its scale is.
-fn scale_at(k0: u32, column: u32, local: u32) -> u32 {
-  return (k0 + local % PARTS * 32u) / GROUP * N + column;
-}
-
-// Of a subgroup's columns the first OWN are side by side, and so are those that go with them.
-fn column_in_w(n0: u32, j: u32) -> u32 {
-  return min(n0 + j / WIDE * OWN + j % OWN, LENGTH - 1u) + j % WIDE / OWN * LENGTH;
-}
-
-fn fetch(next: ptr<function, Step>, k0: u32, m0: u32, n0: u32, local: u32) {
-  let at = (m0 + local / EIGHTHS) * (K / 8u) + k0 / 8u + local % EIGHTHS;
-  for (var i = 0u; i < X_LOADS; i++) { (*next).x[i] = x[at + i * (LANES / EIGHTHS * (K / 8u))]; }
-  for (var i = 0u; i < W_LOADS; i++) {
-    let column = column_in_w(n0, column_of(local, i));
-    (*next).words[i] = packed[column * (K / 32u) + k0 / 32u + local % PARTS];
-    (*next).scales[i] = scales[scale_at(k0, column, local) / select(1u, 2u, HALF)];
-  }
+// Those of the step at k.
+fn fetch(next: ptr<function, Weights>, k: u32) {
+  (*next).words = packed[(*next).column * (K / 32u) + (k + (*next).half) / 32u];
+  (*next).scale = scales[((k + (*next).half) / GROUP * N + (*next).column) / select(1u, 2u, HALF)];
 }
 
 // Eight weights. Odd nibbles are left where they are, 16 of 1024 + …: a sixteenth of it is 64 + ….
@@ -110,26 +94,11 @@ fn eight(word: u32, scale: f16) -> vec4<u32> {
   return vec4<u32>(e.x, o.x, e.y, o.y);
 }
 
-fn keep(next: ptr<function, Step>, k0: u32, n0: u32, local: u32) {
-  let eighth = local % EIGHTHS;
-  for (var i = 0u; i < X_LOADS; i++) {
-    let row = local / EIGHTHS + i * (LANES / EIGHTHS);
-    x_panels[eighth / 4u * 2u + row / HIGH][row % HIGH * PITCH + eighth % 4u] = (*next).x[i];
-  }
-  for (var i = 0u; i < W_LOADS; i++) {
-    let column = column_of(local, i);
-    var scale = f16(bitcast<f32>((*next).scales[i]));
-    if (HALF) {
-      let odd = scale_at(k0, column_in_w(n0, column), local) % 2u;
-      scale = bitcast<vec2<f16>>((*next).scales[i] >> (16u * odd)).x;
-    }
-    let panel = &w_panels[local % PARTS * 2u + column / WIDE];
-    let at = column % WIDE * PITCH;
-    (*panel)[at] = eight((*next).words[i].x, scale);
-    (*panel)[at + 1u] = eight((*next).words[i].y, scale);
-    (*panel)[at + 2u] = eight((*next).words[i].z, scale);
-    (*panel)[at + 3u] = eight((*next).words[i].w, scale);
-  }
+// One of the words, i, into a set of panels.
+fn keep(next: ptr<function, Weights>, word: u32, i: u32, panels_from: u32) {
+  var scale = f16(bitcast<f32>((*next).scale));
+  if (HALF) { scale = bitcast<vec2<f16>>((*next).scale >> ((*next).column % 2u * 16u)).x; }
+  panels[((*next).panel + panels_from) % SUBGROUPS][(*next).at + i] = eight(word, scale);
 }
 
 // A row of tiles += a · its columns.
@@ -143,44 +112,69 @@ fn add_row(acc: ptr<function, array<Result, 4>>, a: Left, b0: Right, b1: Right, 
 }
 
 struct Acc { r0: array<Result, 4>, r1: array<Result, 4>, r2: array<Result, 4>, r3: array<Result, 4>, }
+struct Rows { a0: Left, a1: Left, a2: Left, a3: Left, }
 
-fn products(acc: ptr<function, Acc>, a0: Left, a1: Left, a2: Left, a3: Left, b0: Right, b1: Right, b2: Right, b3: Right) {
-  add_row(&(*acc).r0, a0, b0, b1, b2, b3);
-  add_row(&(*acc).r1, a1, b0, b1, b2, b3);
+fn load(tile: u32) -> Left { return subgroupMatrixLoad<Left, row_major>(&x[tile], 0u, 2u); }
+
+fn load_rows(a: ptr<function, Rows>, tile: u32) {
+  (*a).a0 = load(tile);
+  (*a).a1 = load(tile + K16);
   if (DOWN == 4u) {
-    add_row(&(*acc).r2, a2, b0, b1, b2, b3);
-    add_row(&(*acc).r3, a3, b0, b1, b2, b3);
+    (*a).a2 = load(tile + 2u * K16);
+    (*a).a3 = load(tile + 3u * K16);
   }
 }
 
-// Of two tiles the third is the first once more; nobody uses it.
-const THIRD_DOWN = TILE * (DOWN - 2u);
-const LAST_DOWN = TILE * (DOWN - 1u);
-const THIRD_ACROSS = TILE * (ACROSS - 2u);
-const LAST_ACROSS = TILE * (ACROSS - 1u);
+// The products of 16 values along K; rows become those `ahead`, as soon as they are used.
+fn multiply(acc: ptr<function, Acc>, a: ptr<function, Rows>, ahead: u32, b0: Right, b1: Right, b2: Right, b3: Right) {
+  add_row(&(*acc).r0, (*a).a0, b0, b1, b2, b3);
+  (*a).a0 = load(ahead);
+  add_row(&(*acc).r1, (*a).a1, b0, b1, b2, b3);
+  (*a).a1 = load(ahead + K16);
+  if (DOWN == 4u) {
+    add_row(&(*acc).r2, (*a).a2, b0, b1, b2, b3);
+    (*a).a2 = load(ahead + 2u * K16);
+    add_row(&(*acc).r3, (*a).a3, b0, b1, b2, b3);
+    (*a).a3 = load(ahead + 3u * K16);
+  }
+}
 
-// The products of a panel.
-fn multiply(acc: ptr<function, Acc>, m: u32, n: u32) {
-  let rows = &x_panels[m % (2u * PARTS)];
-  let columns = &w_panels[n % 4u];
-  products(acc,
-    subgroupMatrixLoad<Left, row_major>(rows, 0u, PITCH),
-    subgroupMatrixLoad<Left, row_major>(rows, TILE, PITCH),
-    subgroupMatrixLoad<Left, row_major>(rows, THIRD_DOWN, PITCH),
-    subgroupMatrixLoad<Left, row_major>(rows, LAST_DOWN, PITCH),
-    subgroupMatrixLoad<Right, col_major>(columns, 0u, PITCH),
-    subgroupMatrixLoad<Right, col_major>(columns, TILE, PITCH),
-    subgroupMatrixLoad<Right, col_major>(columns, THIRD_ACROSS, PITCH),
-    subgroupMatrixLoad<Right, col_major>(columns, LAST_ACROSS, PITCH));
-  products(acc,
-    subgroupMatrixLoad<Left, row_major>(rows, 2u, PITCH),
-    subgroupMatrixLoad<Left, row_major>(rows, TILE + 2u, PITCH),
-    subgroupMatrixLoad<Left, row_major>(rows, THIRD_DOWN + 2u, PITCH),
-    subgroupMatrixLoad<Left, row_major>(rows, LAST_DOWN + 2u, PITCH),
-    subgroupMatrixLoad<Right, col_major>(columns, 2u, PITCH),
-    subgroupMatrixLoad<Right, col_major>(columns, TILE + 2u, PITCH),
-    subgroupMatrixLoad<Right, col_major>(columns, THIRD_ACROSS + 2u, PITCH),
-    subgroupMatrixLoad<Right, col_major>(columns, LAST_ACROSS + 2u, PITCH));
+// The products of a step at k by its set of panels, the next one's weights into the other set, and
+// those after on their way. Of two tiles across the third and fourth are anything; nobody uses them.
+fn step(acc: ptr<function, Acc>, even: ptr<function, Rows>, odd: ptr<function, Rows>, next: ptr<function, Weights>,
+    k: u32, tile: u32, own_panel: u32, here: u32) {
+  let left = &panels[(own_panel + here) % SUBGROUPS];
+  let right = &panels[(own_panel + here + 1u) % SUBGROUPS];
+  let other = ACROSS - here;
+  let ahead = tile + k / 16u + 2u;
+  multiply(acc, even, ahead,
+    subgroupMatrixLoad<Right, col_major>(left, 0u, PITCH),
+    subgroupMatrixLoad<Right, col_major>(left, TILE, PITCH),
+    subgroupMatrixLoad<Right, col_major>(right, 0u, PITCH),
+    subgroupMatrixLoad<Right, col_major>(right, TILE, PITCH));
+  keep(next, (*next).words.x, 0u, other);
+  multiply(acc, odd, ahead + 1u,
+    subgroupMatrixLoad<Right, col_major>(left, 2u, PITCH),
+    subgroupMatrixLoad<Right, col_major>(left, TILE + 2u, PITCH),
+    subgroupMatrixLoad<Right, col_major>(right, 2u, PITCH),
+    subgroupMatrixLoad<Right, col_major>(right, TILE + 2u, PITCH));
+  keep(next, (*next).words.y, 1u, other);
+  if (K % 64u == 0u || k + 64u <= K) {
+    multiply(acc, even, ahead + 2u,
+      subgroupMatrixLoad<Right, col_major>(left, 4u, PITCH),
+      subgroupMatrixLoad<Right, col_major>(left, TILE + 4u, PITCH),
+      subgroupMatrixLoad<Right, col_major>(right, 4u, PITCH),
+      subgroupMatrixLoad<Right, col_major>(right, TILE + 4u, PITCH));
+    keep(next, (*next).words.z, 2u, other);
+    multiply(acc, odd, ahead + 3u,
+      subgroupMatrixLoad<Right, col_major>(left, 6u, PITCH),
+      subgroupMatrixLoad<Right, col_major>(left, TILE + 6u, PITCH),
+      subgroupMatrixLoad<Right, col_major>(right, 6u, PITCH),
+      subgroupMatrixLoad<Right, col_major>(right, TILE + 6u, PITCH));
+    keep(next, (*next).words.w, 3u, other);
+    fetch(next, k + 128u);
+  }
+  workgroupBarrier();
 }
 
 fn activate(v: f32) -> f32 {
@@ -188,14 +182,14 @@ fn activate(v: f32) -> f32 {
   return 0.5 * v * (1.0 + tanh(clamp(0.79788456 * (v + 0.044715 * v * v * v), -10.0, 10.0)));
 }
 
-fn drained(row: u32, column: u32, subgroup: u32) -> f32 {
-  return bitcast<f32>(w_panels[subgroup % 4u][row * ROW + column / 4u][column % 4u]);
+fn activated(v: vec4<f32>) -> vec4<f32> {
+  return vec4<f32>(activate(v.x), activate(v.y), activate(v.z), activate(v.w));
 }
 
 // A row of tiles goes to y through the subgroup's part of workgroup memory; `first` is its row of y.
 fn drain(acc: array<Result, 4>, first: u32, n: u32, subgroup: u32, lane: u32, slice: u32) {
   workgroupBarrier();
-  let part = &w_panels[subgroup % 4u];
+  let part = &panels[subgroup % SUBGROUPS];
   subgroupMatrixStore<row_major>(part, 0u, acc[0], ROW);
   subgroupMatrixStore<row_major>(part, 4u, acc[1], ROW);
   if (ACROSS == 4u) {
@@ -203,35 +197,26 @@ fn drain(acc: array<Result, 4>, first: u32, n: u32, subgroup: u32, lane: u32, sl
     subgroupMatrixStore<row_major>(part, 4u * (ACROSS - 1u), acc[3], ROW);
   }
   workgroupBarrier();
-  for (var done = 0u; done < DRAINED; done += EACH) {
-    // All are read before any is written.
-    var mine = array<f32, EACH>();
-    var others = array<f32, EACH>();
-    for (var i = 0u; i < EACH; i++) {
-      let e = lane + 32u * (done + i);
-      let scale = factor[first + e / OWN];
-      mine[i] = drained(e / OWN, e % OWN, subgroup) * scale;
-      if (GLU > 0u) { others[i] = drained(e / OWN, OWN + e % OWN, subgroup) * scale; }
+  for (var i = 0u; i < SPAN / 2u; i++) {
+    let e = lane + 32u * i;
+    let at = e / SPAN * ROW + e % SPAN;
+    let row = first + e / SPAN;
+    let column = n / 4u + e % SPAN;
+    if (row >= p.M || column >= LENGTH / 4u) { continue; }
+    var sum = bitcast<vec4<f32>>(panels[subgroup % SUBGROUPS][at]) * factor[row];
+    if (BIAS) { sum += bias[column]; }
+    if (GLU > 0u) {
+      var other = bitcast<vec4<f32>>(panels[subgroup % SUBGROUPS][at + SPAN]) * factor[row];
+      if (BIAS) { other += bias[column + LENGTH / 4u]; }
+      sum = activated(sum) * other;
     }
-    for (var i = 0u; i < EACH; i++) {
-      let e = lane + 32u * (done + i);
-      let row = first + e / OWN;
-      let column = n + e % OWN;
-      if (row >= p.M || column >= LENGTH) { continue; }
-      var sum = mine[i];
-      if (BIAS) { sum += bias[column]; }
-      if (GLU > 0u) {
-        if (BIAS) { others[i] += bias[column + LENGTH]; }
-        sum = activate(sum) * others[i];
-      }
-      let at = (slice * p.M + row) * LENGTH + column;
-      if (ADD) { sum += add[at]; }
-      y[at] = sum;
-    }
+    let to = (slice * p.M + row) * (LENGTH / 4u) + column;
+    if (ADD) { sum += add[to]; }
+    y[to] = sum;
   }
 }
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
   @builtin(num_workgroups) workgroups: vec3<u32>,
@@ -239,30 +224,47 @@ fn main(
   @builtin(subgroup_id) subgroup: u32,
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
-  // Slices of a tile are side by side, and workgroups that share columns of w. Past an edge: what
-  // happens to lie there, or the buffer's end; nobody stores it.
+  // Slices of a tile are side by side, and workgroups that share columns of w.
   let id = workgroup.x + workgroup.y * workgroups.x;
-  let slice = id % (K / SLICE);
-  let tile = id / (K / SLICE);
-  let down = (p.M + 2u * HIGH - 1u) / (2u * HIGH);
-  let m0 = tile % down * (2u * HIGH);
-  let n0 = tile / down * (2u * OWN);
+  let slices = K / p.slice;
+  let down = (p.M + ACROSS * HIGH - 1u) / (ACROSS * HIGH);
+  let m0 = id / slices % down * (ACROSS * HIGH);
+  let n0 = id / slices / down * (2u * OWN);
   if (n0 >= LENGTH) { return; }
+  let m = m0 + subgroup % ACROSS * HIGH;
+  let n = n0 + subgroup / ACROSS * OWN;
+  let tile = m / 16u * K16;
+  let own_panel = subgroup / ACROSS * (ACROSS / 2u);
 
+  // Of a subgroup's columns the first OWN are side by side, and so are those that go with them.
+  let j = local / 2u;
+  let column = min(n0 + j / WIDE * OWN + j % OWN, LENGTH - 1u) + j % WIDE / OWN * LENGTH;
+  var next: Weights;
+  next.column = column;
+  next.half = local % 2u * 32u;
+  next.panel = j / 32u;
+  next.at = j % 32u * PITCH + local % 2u * 4u;
+
+  let start = id % slices * p.slice;
+  let end = start + p.slice;
   var acc: Acc;
-  var next: Step;
-  let start = slice * SLICE;
-  fetch(&next, start, m0, n0, local);
-  for (var k = 0u; k < SLICE; k += STEP) {
-    workgroupBarrier();
-    keep(&next, start + k, n0, local);
-    workgroupBarrier();
-    fetch(&next, start + min(k + STEP, SLICE - STEP), m0, n0, local);
-    multiply(&acc, subgroup % 2u, subgroup / 2u);
-    if (STEP == 64u) { multiply(&acc, 2u + subgroup % 2u, 2u + subgroup / 2u); }
+  var even: Rows;
+  var odd: Rows;
+  load_rows(&even, tile + start / 16u);
+  load_rows(&odd, tile + start / 16u + 1u);
+  fetch(&next, start);
+  keep(&next, next.words.x, 0u, 0u);
+  keep(&next, next.words.y, 1u, 0u);
+  keep(&next, next.words.z, 2u, 0u);
+  keep(&next, next.words.w, 3u, 0u);
+  fetch(&next, start + 64u);
+  workgroupBarrier();
+  for (var k = start; k < end; k += 128u) {
+    step(&acc, &even, &odd, &next, k, tile, own_panel, 0u);
+    if (K % 128u != 0u && k + 64u >= end) { break; }
+    step(&acc, &even, &odd, &next, k + 64u, tile, own_panel, ACROSS);
   }
-  let m = m0 + subgroup % 2u * HIGH;
-  let n = n0 + subgroup / 2u * OWN;
+  let slice = id % slices;
   drain(acc.r0, m, n, subgroup, lane, slice);
   drain(acc.r1, m + 16u, n, subgroup, lane, slice);
   if (DOWN == 4u) {

@@ -21,12 +21,16 @@ def assert_near(device: harness.Device, a: dict[str, np.ndarray], group: int = 3
     assert_agrees(device, build(4, group, "matrix"), a, atol=NEAR * most, rtol=0)
 
 
-@pytest.fixture(params=["large", "small", "sliced"])
+@pytest.fixture(params=["256x128", "128x128", "64x64", "slices"])
 def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of y and slices of K that sizes here would not have on their own."""
-    large = request.param == "large"
-    monkeypatch.setattr(linear_matrix, "_MANY_WORKGROUPS", 0 if large else 10**9)
-    monkeypatch.setattr(linear_matrix, "_LEAST", 64 if request.param == "sliced" else 10**9)
+    large, small = linear_matrix._LARGE, linear_matrix._SMALL
+    named = {"256x128": large[0], "128x128": large[1]}.get(request.param, small)
+
+    def chosen(_m: int, _n: int, k: int) -> tuple[dict[str, int], int]:
+        return named, 2 if request.param == "slices" and k % 256 == 0 else 1
+
+    monkeypatch.setattr(linear_matrix, "_blocks", chosen)
 
 
 @pytest.mark.usefixtures("blocks")
@@ -35,10 +39,11 @@ def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     ("m", "n", "k", "group"),
     [
         (128, 128, 64, 32),
-        (1, 2, 32, 32),
-        (65, 130, 96, 32),
-        (200, 258, 256, 128),
-        (130, 66, 192, 64),
+        (1, 4, 32, 32),
+        (65, 132, 96, 32),
+        (200, 260, 256, 128),
+        (130, 68, 192, 64),
+        (273, 132, 512, 512),
     ],
 )
 def test_device_is_reference(
@@ -55,7 +60,7 @@ def test_device_is_reference(
 
 @pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("act", [None, "silu", "gelu_tanh"])
-@pytest.mark.parametrize(("m", "n", "k"), [(70, 262, 64), (129, 128, 256), (64, 2, 192)])
+@pytest.mark.parametrize(("m", "n", "k"), [(70, 264, 64), (257, 128, 256), (64, 8, 224)])
 def test_what_surrounds_it(
     matrices: harness.Tab,
     m: int,
@@ -84,7 +89,8 @@ def rounded(part: int, normed: bool) -> Callable[..., tt.Tensor]:
     """The float16 of rows, or else their factors."""
 
     def specs(x: tt.Tensor) -> list[tt.Spec]:
-        return [tt.Spec(x.shape, "float16"), tt.Spec(x.shape[:1])]
+        m, k = x.shape
+        return [tt.Spec((-(-m // 16), k // 16, 16, 16), "float16"), tt.Spec(x.shape[:1])]
 
     def lower(
         target: tt.target.Target, y: tt.Tensor, x: tt.Tensor, norm: tt.Tensor
@@ -97,12 +103,12 @@ def rounded(part: int, normed: bool) -> Callable[..., tt.Tensor]:
     return tt.Op("rounded", lambda x, **_: specs(x)[part], lambda x, **_: x, lower)
 
 
-@pytest.mark.parametrize("k", [600, 8200])
+@pytest.mark.parametrize("k", [608, 8208])
 @pytest.mark.parametrize("normed", [False, True])
 def test_rows_as_float16(native: harness.Native, normed: bool, k: int) -> None:
     """Near 1024 each, whatever its magnitude, by a power of 2; zeros stay."""
     r = np.random.default_rng(0)
-    x = r.standard_normal((9, k)) * 10.0 ** np.linspace(-15, 15, 9)[:, None]
+    x = r.standard_normal((25, k)) * 10.0 ** np.linspace(-15, 15, 25)[:, None]
     x[3] = 0
     a = {"x": x.astype(np.float32), "norm": r.standard_normal(k, np.float32)}
     halves, factor = (native.run(graph_of(rounded(i, normed), a), **a)["y"] for i in range(2))
@@ -110,7 +116,9 @@ def test_rows_as_float16(native: harness.Native, normed: bool, k: int) -> None:
     if normed:
         want = tt.ops.rms_norm.reference(want, a["norm"], eps=1e-3, offset=0.5)
     most = np.abs(want).max(1, keepdims=True)
-    v = halves.reshape(9, -1, 4, 2).swapaxes(2, 3).reshape(9, k).astype(np.float64)
+    # Of rows, tiles, rows of a tile, eights, k and k + 4.
+    v = halves.reshape(2, -1, 16, 2, 4, 2).transpose(0, 2, 1, 3, 5, 4).reshape(32, k)[:25]
+    v = v.astype(np.float64)
     assert (np.frexp(factor)[0] == 0.5).all()
     assert ((np.abs(v).max(1) >= 512) & (np.abs(v).max(1) <= 1024))[most[:, 0] > 0].all()
     most[3] = 1
@@ -131,19 +139,24 @@ def test_many_rows_are_two_dispatches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("m", "n", "k", "blocks"),
+    ("m", "n", "k", "down", "across", "slices"),
     [
-        (512, 8192, 2048, {"DOWN": 4, "ACROSS": 4, "STEP": 64, "SLICE": 2048}),
-        (512, 2048, 2048, {"DOWN": 2, "ACROSS": 2, "STEP": 64, "SLICE": 2048}),
-        (128, 2048, 2048, {"DOWN": 2, "ACROSS": 2, "STEP": 64, "SLICE": 512}),
-        (64, 64, 8192, {"DOWN": 2, "ACROSS": 2, "STEP": 64, "SLICE": 1024}),
-        (64, 64, 576, {"DOWN": 2, "ACROSS": 2, "STEP": 64, "SLICE": 576}),
-        (64, 64, 96, {"DOWN": 4, "ACROSS": 4, "STEP": 32, "SLICE": 96}),
+        (512, 8192, 2048, 4, 4, 1),
+        (2048, 2048, 2048, 4, 4, 1),
+        (512, 2048, 8192, 2, 4, 2),
+        (128, 16384, 2048, 2, 4, 1),
+        (64, 16384, 2048, 2, 2, 1),
+        (512, 2048, 2048, 2, 2, 1),
+        (128, 2048, 2048, 2, 2, 4),
+        (64, 64, 8192, 2, 2, 8),
+        (64, 64, 576, 2, 2, 1),
+        (64, 64, 96, 2, 2, 1),
     ],
 )
-def test_blocks_fill_a_gpu(m: int, n: int, k: int, blocks: dict[str, int]) -> None:
-    """Large tiles where they are many, slices of K where small ones are few."""
-    assert linear_matrix._blocks(m, n, k) == blocks
+def test_blocks_fill_a_gpu(m: int, n: int, k: int, down: int, across: int, slices: int) -> None:
+    """Large tiles where they are many, slices of K where they are few."""
+    blocks = {"DOWN": down, "ACROSS": across}
+    assert linear_matrix._blocks(m, n, k) == (blocks, slices)
 
 
 def test_slices_of_k_are_added_up() -> None:
@@ -155,5 +168,12 @@ def test_slices_of_k_are_added_up() -> None:
 def test_what_it_does_not_take() -> None:
     with pytest.raises(UnsupportedError, match="'matrix' takes 4 bits"):
         graph_of(build(8, 32, "matrix"), operands(64, 8, 32, bits=8))
+    for n, act in ((6, None), (12, "silu")):
+        made, a = surrounded(64, n, 32, act=act, strategy="matrix")
+        with pytest.raises(UnsupportedError, match="'matrix' takes y of whole vec4s a row"):
+            graph_of(made, a)
+        made, a = surrounded(64, n, 32, act=act)
+        plan = tt.plan.plan(graph_of(made, a), tt.target.Target("browser", matrices=True))
+        assert plan.steps[-1].kernel.name == "linear_qgsw_dots"
     with pytest.raises(UnsupportedError, match=r"expected one of .*, matrix"):
         graph_of(build(4, 32, "matrices"), operands(64, 8, 32))

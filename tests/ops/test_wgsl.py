@@ -70,7 +70,7 @@ def with_matrices() -> Iterator[Kernel]:
 
 def graphs_with_matrices() -> Iterator[tt.Graph]:
     whether = (False, True)
-    shapes = ((64, 256), (64, 512), (2048, 256), (2048, 288))
+    shapes = ((64, 512), (64, 288), (128, 4096), (512, 4096), (2048, 2048), (2048, 288))
     sizes = itertools.product(shapes, ("float16", "float32"), (None, "silu"), whether)
     for (rows, deep), scales, act, more in sizes:
         g = tt.Graph()

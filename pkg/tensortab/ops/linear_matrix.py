@@ -19,22 +19,43 @@ ROWS = 64  # from here on worth it
 _MATRIX = load("linear_qgsw_matrix")
 _HALVE = load("halve_rows")
 _LONG = 8192  # values of a row that 128 invocations keep in registers
-# By measurement (one H200):
-_MANY_WORKGROUPS = 200  # fewer of the large ones leave a GPU half empty,
-_WORKGROUPS = 256  # and the small ones, with slices of K, fill it
-_LEAST = 256  # of K in a slice, so that there is something to add up
+# One H200, TFLOP/s of the candidates for this kernel: 2048×2048×8192 by 256×128 tiles 251, 128×128
+# 126; 512×8192×2048 by 128×128 in 2 slices 161, 64×64 78 to 138; 512×2048×2048 by 64×64 111.
+_LARGE = ({"DOWN": 4, "ACROSS": 4}, {"DOWN": 2, "ACROSS": 4})  # workgroups of eight subgroups,
+_ENOUGH = 100  # of which so many fill a GPU
+_LONG_SLICE = 2048  # of K, the least that pays for what they do before and after
+_SMALL = {"DOWN": 2, "ACROSS": 2}  # of four,
+_WORKGROUPS = 256  # of which it takes more
+_LEAST = 256  # of K in a slice of theirs, so that there is something to add up
 
 
-def _blocks(m: int, n: int, k: int) -> dict[str, int]:
-    """Tiles of y a subgroup owns, how a workgroup walks along K, and over how much of it."""
-    step = 32 if k % 64 else 64
-    large = -(-m // 128) * -(-n // 128) >= _MANY_WORKGROUPS
-    if large or step == 32:
-        return {"DOWN": 4, "ACROSS": 4, "STEP": step, "SLICE": k}
-    most = _WORKGROUPS // max(-(-m // 64) * -(-n // 64), 1)
-    most = max(1, min(most, k // _LEAST))
-    slices = max(s for s in (1, 2, 4, 8) if s <= most and k % (64 * s) == 0)
-    return {"DOWN": 2, "ACROSS": 2, "STEP": step, "SLICE": k // slices}
+def takes(n: int, act: str | None) -> bool:
+    """Whether rows of y are whole vec4s."""
+    return n % (8 if act else 4) == 0
+
+
+def _tile(blocks: Mapping[str, int]) -> tuple[int, int]:
+    """Rows and columns of the product that a workgroup owns."""
+    return 16 * blocks["DOWN"] * blocks["ACROSS"], 32 * blocks["ACROSS"]
+
+
+def _slices(tiles: int, k: int, most: int, least: int) -> int:
+    """Of K, such that there are `most` workgroups at most."""
+    fitting = (s for s in (2, 4, 8) if tiles * s <= most and k >= least * s and k % (128 * s) == 0)
+    return max(fitting, default=1)
+
+
+def _blocks(m: int, n: int, k: int) -> tuple[dict[str, int], int]:
+    """Tiles of y a subgroup owns, and slices of K."""
+    for blocks in _LARGE:
+        rows, columns = _tile(blocks)
+        tiles = -(-m // rows) * -(-n // columns)
+        # Slices are for the second: the first in slices has as many workgroups, and more to add up.
+        slices = 1 if blocks == _LARGE[0] else _slices(tiles, k, 2 * _ENOUGH, _LONG_SLICE)
+        if tiles * slices >= _ENOUGH and m > rows // 2:
+            return blocks, slices
+    rows, columns = _tile(_SMALL)
+    return _SMALL, _slices(max(-(-m // rows) * -(-n // columns), 1), k, _WORKGROUPS, _LEAST)
 
 
 def halve(
@@ -47,7 +68,7 @@ def halve(
     eps: float,
     offset: float,
 ) -> Dispatch:
-    """Round rows of x, normed if `norm` is there, to float16."""
+    """Round rows of x, normed if `norm` is there, to float16 [M/16, K/16, 16, 16]."""
     m, k = rows_of(x), upper(x.shape[-1])
     lanes = 128 if k <= _LONG else 256
     kernel = _HALVE.specialise(NORM=norm is not None, K=k, LANES=lanes)
@@ -73,15 +94,15 @@ def matrix(
     """
     bound = bind(operands, x)
     m, (_, n, k) = rows_of(x), sizes_of(bound["packed"])
-    halves, factor = Tensor(Spec((m, k), "float16")), Tensor(Spec((m,)))
-    kernel = _MATRIX.specialise(
-        HALF=bound["scales"].dtype == "float16", N=n, K=k, GROUP=group, **_blocks(upper(m), n, k)
-    )
-    slices = k // kernel["SLICE"]
-    tiles = ceildiv(m, 32 * kernel["DOWN"]) * -(-n // (32 * kernel["ACROSS"]))
-    grid = fold(target, tiles * slices)
+    halves = Tensor(Spec((ceildiv(m, 16), k // 16, 16, 16), "float16"))
+    factor = Tensor(Spec((m,)))
+    blocks, slices = _blocks(upper(m), n, k)
+    half = bound["scales"].dtype == "float16"
+    kernel = _MATRIX.specialise(HALF=half, N=n, K=k, GROUP=group, **blocks)
+    rows, columns = _tile(blocks)
+    grid = fold(target, ceildiv(m, rows) * -(-n // columns) * slices)
     rounded = halve(target, halves, factor, x, norm, eps=eps, offset=offset)
-    given = {**bound, "x": halves, "factor": factor, "M": m}
+    given = {**bound, "x": halves, "factor": factor, "M": m, "slice": k // slices}
     after = what_follows(operands, act)
     if slices == 1:
         return [rounded, dispatch(kernel.specialise(**after), grid, **given, y=y)]

@@ -28,8 +28,8 @@ Strategies, `lower`'s choice unless one is named:
     gemm            many rows: tiles of x and of dequantized w through workgroup memory
     dots            many rows, low nibble first: x as integers of 16 bits, products by dot4I8Packed
                     (linear_dots.py: y is off by about 3e-5 of its largest magnitude)
-    matrix          many rows, 4 bits: the GPU's matrix units, where the browser has them
-                    (linear_matrix.py: float16 products)
+    matrix          many rows, 4 bits, rows of y whole vec4s: the GPU's matrix units, where the
+                    browser has them (linear_matrix.py: float16 products)
 
 There `vector` is off by about 3e-5 of y's largest magnitude.
 
@@ -59,6 +59,7 @@ from .linear_dots import dots
 from .linear_gemm import gemm
 from .linear_matrix import ROWS as MATRIX_ROWS
 from .linear_matrix import matrix
+from .linear_matrix import takes as matrix_takes
 from .linear_operands import sizes_of
 from .linear_tiled import tiled
 from .linear_vector import joins, vector
@@ -116,6 +117,8 @@ def _shape(
     if add is not None and add.spec != y:
         raise ShapeError(f"{op}: add is {add.spec}, expected {y}, what it is added to")
     _check_strategy(op, bits, x, strategy, high_first=high_first)
+    if strategy == "matrix" and not matrix_takes(upper(n), act):
+        raise UnsupportedError(f"{op}: strategy 'matrix' takes y of whole vec4s a row, y is {y}")
     return y
 
 
@@ -187,10 +190,11 @@ def _joined(target: Target, row: Tensor) -> Sequence[Dispatch]:
     return join_chunks.lowered(target, joined, *joined.args, **joined.kwargs)
 
 
-def _choose(target: Target, m: int, bits: int, *, high_first: bool) -> str:
+def _choose(target: Target, m: int, n: int, bits: int, act: str | None, *, high_first: bool) -> str:
     if target.software:
         return "tile"
-    if m >= MATRIX_ROWS and target.matrices and bits == 4 and not high_first:
+    matrices = m >= MATRIX_ROWS and target.matrices and bits == 4
+    if matrices and matrix_takes(n, act) and not high_first:
         return "matrix"
     if m > _FEW_ROWS:
         return "dots" if bits == 4 and not high_first and target.vendor != "apple" else "gemm"
@@ -221,7 +225,8 @@ def _lower(
     strategy: str | None = None,
 ) -> list[Dispatch]:
     rows = 1 if heads else upper(rows_of(x))
-    chosen = strategy or _choose(target, rows, bits, high_first=high_first)
+    n = upper(packed.shape[0])
+    chosen = strategy or _choose(target, rows, n, bits, act, high_first=high_first)
     operands = {"packed": packed, "scales": scales, "bias": bias}
     whole = operands | {"add": add}
     left, steps = Left(past, heads, window) if heads else None, list[Dispatch]()
