@@ -87,11 +87,11 @@ def agree(
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "d", "positions"),
     [
-        (8, 2, 64, (0, 1, 62, 63, 64, 127, 128, 999, 1023, 1024, 1100)),
-        (2, 2, 128, (0, 70)),
+        (8, 2, 64, (0, 1, 126, 127, 128, 255, 256, 999, 1023, 1024, 1100)),
+        (2, 2, 128, (0, 140)),
         (7, 1, 64, (5, 130)),
-        (4, 2, 256, (3, 64)),
-        (3, 1, 96, (40, 64)),
+        (4, 2, 256, (3, 128)),
+        (3, 1, 96, (40, 128)),
         (5, 1, 80, (40, 64)),
         (2, 1, 32, (40, 200)),
     ],
@@ -113,7 +113,11 @@ def test_contexts(
 
 def test_windows(device: harness.Device) -> None:
     """Up to the window, on it and past it; one of more than a chunk, and one of a single key."""
-    for window, positions in ((100, (0, 50, 99, 100, 170, 299)), (64, (63, 64, 299)), (1, (0, 9))):
+    for window, positions in (
+        (150, (0, 50, 149, 150, 170, 299)),
+        (128, (127, 128, 299)),
+        (1, (0, 9)),
+    ):
         graphs = [step(4, 2, 64, 300, window=window, strategy=s) for s in STRATEGIES]
         agree(device, graphs, rows(4, 2, 64, 1, positions), "float16")
 
@@ -160,12 +164,12 @@ def generating(strategy: str, size: int, window: int | None = None) -> tt.Graph:
 
 
 @pytest.mark.parametrize(
-    ("size", "window", "start"), [(80, None, 55), (1050, None, 1015), (220, 70, 60)]
+    ("size", "window", "start"), [(140, None, 115), (1050, None, 1015), (220, 140, 120)]
 )
 def test_steps_in_one_submission_are_steps(
     device: harness.Device, size: int, window: int | None, start: int
 ) -> None:
-    """From a chunk to two, from sixteen to fewer and longer ones, and onto a window."""
+    """From a chunk to two, from eight to longer ones, and onto a window."""
     graphs = [generating(s, size, window) for s in STRATEGIES]
     many = on(device, burst, graphs, (16, 8), start)
     single = on(device, burst, graphs[:1], [1] * 24, start)[0]
@@ -242,14 +246,14 @@ def test_what_runs_where() -> None:
 def test_a_workgroup_a_chunk() -> None:
     made = plan(step(4, 2, 64, 8192), Target("native"))
     (found,) = (s for s in made.steps if s.kernel.name == "sdpa_decode")
-    grids = [found.workgroups({"pos": at}) for at in (0, 63, 64, 1023, 8191)]
-    assert grids == [(1, 1, 2), (1, 1, 2), (2, 1, 2), (16, 1, 2), (16, 1, 2)]
+    grids = [found.workgroups({"pos": at}) for at in (0, 127, 128, 1023, 8191)]
+    assert grids == [(1, 1, 2), (1, 1, 2), (2, 1, 2), (8, 1, 2), (8, 1, 2)]
 
 
 def test_what_the_row_does_not_see_may_be_anything(device: harness.Device) -> None:
     g = tt.Graph()
     qkv = g.constant("qkv", np.ones((1, 1, 4, 32), np.float32))
-    for window, past in ((None, 70), (8, 70), (8, 3), (None, 64)):
+    for window, past in ((None, 70), (8, 70), (8, 3), (None, 128)):
         held = np.full((1, 200, 1, 32), np.nan, np.float32)
         held[:, 0 if window is None else max(0, past + 1 - window) : past] = 1.0
         name = f"{window} {past}"
@@ -281,8 +285,8 @@ def test_operands_that_do_not_fit() -> None:
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "d", "window", "positions"),
     [
-        (8, 2, 64, None, (0, 63, 64, 130, 1023, 1100)),
-        (3, 1, 32, 70, (0, 69, 70, 300)),
+        (8, 2, 64, None, (0, 127, 128, 260, 1023, 1100)),
+        (3, 1, 32, 140, (0, 139, 140, 300)),
     ],
 )
 def test_a_product_joins_what_was_left(

@@ -9,7 +9,7 @@ from ..kernel import load
 from ..op import Dispatch, Tensor, dispatch, fold
 from ..target import Target
 from .attend_chunks import is_whole
-from .chunks import KEYS, Left
+from .chunks import STEP_KEYS, Left
 from .glu import ACTIVATIONS
 from .linear_operands import bind, sizes_of
 
@@ -32,7 +32,13 @@ def _knobs(target: Target, n: int, k: int, act: str | None) -> dict[str, int | b
     steps, ahead = -(-k // (8 * lanes)), blocks["AHEAD"]
     if steps % ahead and (ahead % steps or tiles % (ahead // steps)):
         ahead = 1
-    return {"TILES": tiles, "LANES": lanes, "AHEAD": ahead, "SUBGROUP": target.subgroup, "DOTS": dots}
+    return {
+        "TILES": tiles,
+        "LANES": lanes,
+        "AHEAD": ahead,
+        "SUBGROUP": target.subgroup,
+        "DOTS": dots,
+    }
 
 
 def joins(target: Target, left: Left, chunks: Tensor, packed: Tensor, act: str | None) -> bool:
@@ -50,7 +56,7 @@ def _joined(left: Left, chunks: Tensor) -> dict[str, int | bool]:
     return {
         "CHUNKS": upper(chunks.shape[0]),
         "HEADS": left.heads,
-        "KEYS": KEYS,
+        "KEYS": STEP_KEYS,
         "WINDOW": left.window or 0,
         "LIVE": isinstance(left.pos, Tensor),
         "PAST": 0 if isinstance(left.pos, Tensor) else left.pos,
