@@ -15,6 +15,11 @@ from tensortab.plan import plan
 from tensortab.target import DEFAULT_LIMITS, Target
 
 CLOSE = {"atol": 2e-5, "rtol": 1e-5}
+# Over float16 caches numpy rounds the row's own k and v before it attends. A device may round the
+# other way, or attend to them as they were: NVIDIA's compiler takes unpack2x16float of
+# pack2x16float for nothing, and y is then numpy's with the row's own k and v unrounded, to 3e-7.
+# That is half a unit in the last place of a half, of values up to 4 2**-10; the other way, twice.
+NEAR = {"atol": 2**-9, "rtol": 1e-5}
 STRATEGIES = ("together", "apart")
 
 
@@ -70,14 +75,14 @@ def rows(heads: int, kv_heads: int, d: int, batch: int, positions: Sequence[int]
 
 
 def agree(
-    device: harness.Device, graphs: Sequence[tt.Graph], feeds: Sequence[Feed], dtype: str = ""
+    device: harness.Device, graphs: Sequence[tt.Graph], feeds: Sequence[Feed], dtype: str
 ) -> None:
     """Every graph's y and caches are numpy's at every position."""
     reference = asyncio.run(tt.Device.open("reference"))
     want = asyncio.run(play(reference, graphs[:1], feeds, False, True))[0]
     for steps in on(device, play, graphs, feeds, False, True):
         for got, right in zip(steps, want, strict=True):
-            assert_close(got["y"], right["y"], **CLOSE)
+            assert_close(got["y"], right["y"], **(CLOSE if dtype == "float32" else NEAR))
             # WGSL lets pack2x16float round either way, and a difference of 1e-7 may cross a half.
             loose = 1e-5 if dtype == "float32" else 2**-9
             for name in "kv":
@@ -111,15 +116,14 @@ def test_contexts(
     agree(device, graphs, rows(heads, kv_heads, d, 1, positions), dtype)
 
 
-def test_windows(device: harness.Device) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_windows(device: harness.Device, dtype: str) -> None:
     """Up to the window, on it and past it; one of more than a chunk, and one of a single key."""
-    for window, positions in (
-        (150, (0, 50, 149, 150, 170, 299)),
-        (128, (127, 128, 299)),
-        (1, (0, 9)),
-    ):
-        graphs = [step(4, 2, 64, 300, window=window, strategy=s) for s in STRATEGIES]
-        agree(device, graphs, rows(4, 2, 64, 1, positions), "float16")
+    seen = {150: (0, 50, 149, 150, 170, 299), 128: (127, 128, 299), 1: (0, 9)}
+    for window, positions in seen.items():
+        options = {"window": window, "dtype": dtype}
+        graphs = [step(4, 2, 64, 300, strategy=s, **options) for s in STRATEGIES]
+        agree(device, graphs, rows(4, 2, 64, 1, positions), dtype)
 
 
 @pytest.mark.parametrize(("turns", "norm"), [(0, False), (32, False), (0, True), (16, True)])
@@ -155,7 +159,7 @@ def generating(strategy: str, size: int, window: int | None = None) -> tt.Graph:
     random = np.random.default_rng(size)
     rows = g.constant("rows", random.standard_normal((size, 4 * 32), np.float32))
     qkv = tt.ops.reshape(tt.ops.embedding(pos, rows), (1, 1, 4, 32))
-    caches = [g.state(n, (1, size, 1, 32), "float16") for n in "kv"]
+    caches = [g.state(n, (1, size, 1, 32)) for n in "kv"]
     turns = g.constant("turns", table(32, size))
     joined = tt.ops.attend_joined(qkv, *caches, pos, turns, window=window, strategy=strategy)
     g.output("y", joined)
@@ -189,7 +193,7 @@ def test_rows_beyond_the_position_may_be_anything(device: harness.Device) -> Non
         caches = [tt.ops.update_cache(s, held, 0) for s in spoilt]
         g.output("y", tt.ops.attend_joined(qkv, *caches, 70, strategy="together"))
         inputs = rows(2, 1, d, 1, [70])[0][1]
-        assert_close(device.run(g, **inputs)["y"], tt.evaluate(g, **inputs)["y"], **CLOSE)
+        assert_close(device.run(g, **inputs)["y"], tt.evaluate(g, **inputs)["y"], **NEAR)
 
 
 def test_a_position_known_beforehand(device: harness.Device) -> None:
