@@ -1,20 +1,21 @@
-// y[M, N] = x[M, K] · dequantize(w)[N, K]ᵀ for many rows of x, as integers (integer_rows.wgsl); w in 4-
-// or 8-bit symmetric groups along K.
+// y[M, N] = x[M, K] · dequantize(w)[N, K]ᵀ for many rows of x, as integers (integer_rows.wgsl);
+// w in 4- or 8-bit symmetric groups along K.
 //
 //   BIAS  + bias[N]
 //   GLU   y[M, N/2] = act(v[:, n]) · v[:, n + N/2]
 //   ADD   + add, as y is
-//   SLICE less than K, and none of these: y is the sums over each SLICE of K, [K / SLICE, M, N], for
-//         sum_slices.wgsl
+//   SLICE less than K, and none of these: y is the sums over each SLICE of K, [K / SLICE, M, N],
+//         for sum_slices.wgsl
 //
-// A workgroup of 16 × DOWN invocations owns DOWN·ROWS × 16·COLUMNS elements of the product, with GLU
-// half of its columns and those that go with them, and walks along K in blocks of 32, which lie in one
-// group: a block of x and of w goes through workgroup memory, and while it is multiplied the next one
-// is on its way to registers. An invocation owns ROWS × COLUMNS elements, DOWN rows and 16 columns
-// apart, so that neighbours read and write neighbours. In a block four weights are multiplied with
-// four bytes in one instruction, high bytes and low ones apart; its sum becomes a float and is
-// multiplied with both scales. Weights of four bits become the high ones of bytes: 16 times too large,
-// which x's scale knows. Layouts: quant/.
+// A workgroup of 16 × DOWN invocations owns DOWN·ROWS × 16·COLUMNS elements of the product, with
+// GLU half of its columns and those that go with them, and walks along K in blocks of 32, which lie
+// in one group: a block of x and of w goes through workgroup memory, and while it is multiplied the
+// next one is on its way to registers. An invocation owns ROWS × COLUMNS elements, DOWN rows and 16
+// columns apart, so that neighbours read and write neighbours; its columns' block stays in
+// registers while its rows go past. In a block four weights are multiplied with four bytes in one
+// instruction, high bytes and low ones apart; its sum becomes a float and is multiplied with both
+// scales. Weights of four bits become the high ones of bytes: 16 times too large, which x's scale
+// knows. Layouts: quant/.
 
 const BITS: u32 = 4u;        // knob: 4 (offset binary, low nibble first) | 8 (two's complement)
 const HALF: bool = false;    // knob: scales are f16 pairs, not f32
@@ -26,11 +27,8 @@ const K: u32 = 32u;          // knob: weights of a column
 const GROUP: u32 = 32u;      // knob: weights to a scale, a multiple of 32
 const SLICE: u32 = 32u;      // knob: of K, what a workgroup adds up, a multiple of 32
 const DOWN: u32 = 16u;       // knob: invocations one below the other, an even number
-const ROWS: u32 = 4u;        // knob: rows of y an invocation owns
-const COLUMNS: u32 = 8u;     // knob: and columns, an even number
-const EXPANDED: bool = false;  // knob: w is bytes in workgroup memory, not only where it is bytes anyway
-const HOLD: u32 = 0u;        // knob: what of a block stays in registers: 0 x | 1 w
-const BUFFERS: u32 = 1u;     // knob: blocks in workgroup memory, 1 | 2; with 2 a step has one barrier
+const ROWS: u32 = 8u;        // knob: rows of y an invocation owns
+const COLUMNS: u32 = 4u;     // knob: and columns, an even number
 
 struct Params {
   M: u32,
@@ -55,16 +53,15 @@ const ACROSS = N / HALVES;              // elements of a row of y
 const OWN = WIDE / HALVES;              // of them a workgroup's
 const SLICES = (K + SLICE - 1u) / SLICE;
 const VECS = BITS / 4u;                 // vec4s of a column's block
-const HELD = select(VECS, 2u, EXPANDED);           // and in workgroup memory
 const X_LOADS = (EIGHTS * TALL + LANES - 1u) / LANES;  // of an invocation
 const W_LOADS = (WIDE + LANES - 1u) / LANES;
 const F_LOADS = (TALL + LANES - 1u) / LANES;
 const PITCH = TALL + 2u;     // neighbours that write an eight each write to other banks
 
-var<workgroup> x_tile: array<array<vec4<u32>, EIGHTS * PITCH>, BUFFERS>;  // [eight][row]
-var<workgroup> w_tile: array<array<vec4<u32>, HELD * WIDE>, BUFFERS>;     // [vec4][column]
-var<workgroup> x_scale: array<array<f32, TALL>, BUFFERS>;
-var<workgroup> w_scale: array<array<f32, WIDE>, BUFFERS>;
+var<workgroup> x_tile: array<vec4<u32>, EIGHTS * PITCH>;  // [eight][row]
+var<workgroup> w_tile: array<vec4<u32>, VECS * WIDE>;     // [vec4][column]
+var<workgroup> x_scale: array<f32, TALL>;
+var<workgroup> w_scale: array<f32, WIDE>;
 
 // A block's part of the tiles, on its way to them.
 struct Load {
@@ -85,13 +82,15 @@ fn scale_at(i: u32) -> f32 {
   return bitcast<f32>(scales[i]);
 }
 
-fn expand(nibbles: vec4<u32>) -> Column {
-  return Column(
-    ((nibbles << vec4<u32>(4u)) & vec4<u32>(0xf0f0f0f0u)) ^ vec4<u32>(0x80808080u),
-    (nibbles & vec4<u32>(0xf0f0f0f0u)) ^ vec4<u32>(0x80808080u));
+// Of a block's first and last vec4, which with four bits are one.
+fn expand(a: vec4<u32>, b: vec4<u32>) -> Column {
+  if (BITS == 8u) { return Column(vec4<u32>(a.xz, b.xz), vec4<u32>(a.yw, b.yw)); }
+  let high = vec4<u32>(0xf0f0f0f0u);
+  let zero = vec4<u32>(0x80808080u);
+  return Column(((a << vec4<u32>(4u)) & high) ^ zero, (a & high) ^ zero);
 }
 
-// The column of w that is column j of the tile; past the edge the last one again, which nobody stores.
+// The column of w that is column j of the tile; past the edge the last one again, never stored.
 fn column_of(n0: u32, j: u32) -> u32 {
   return min(n0 + j % OWN, ACROSS - 1u) + j / OWN * ACROSS;
 }
@@ -128,7 +127,7 @@ fn product(w: Column, a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>) ->
     + dot4I8Packed(w.first.y, b.z) + dot4I8Packed(w.second.y, b.w)
     + dot4I8Packed(w.first.z, c.z) + dot4I8Packed(w.second.z, c.w)
     + dot4I8Packed(w.first.w, d.z) + dot4I8Packed(w.second.w, d.w);
-  return f32(256 * high + low);
+  return f32((high << 8u) + low);
 }
 
 fn activate(v: f32) -> f32 {
@@ -157,66 +156,42 @@ fn main(
   let end = min((slice + 1u) * SLICE, K) / 32u;
   var next = load(m0, n0, slice * SLICE / 32u, lane);
   for (var block = slice * SLICE / 32u; block < end; block++) {
-    let buffer = block % BUFFERS;
     // Here and not in a function: of its parameters Tint knows no range, and bounds every index.
     for (var j = 0u; j < X_LOADS; j++) {
       let i = lane + j * LANES;
-      if (i < EIGHTS * TALL) { x_tile[buffer][i % EIGHTS * PITCH + i / EIGHTS] = next.x[j]; }
+      if (i < EIGHTS * TALL) { x_tile[i % EIGHTS * PITCH + i / EIGHTS] = next.x[j]; }
     }
     for (var j = 0u; j < F_LOADS; j++) {
-      if (lane + j * LANES < TALL) { x_scale[buffer][lane + j * LANES] = next.x_scale[j]; }
+      if (lane + j * LANES < TALL) { x_scale[lane + j * LANES] = next.x_scale[j]; }
     }
     for (var j = 0u; j < W_LOADS; j++) {
       let i = lane + j * LANES;
       if (i < WIDE) {
-        w_scale[buffer][i] = next.w_scale[j];
-        let a = next.w[j * VECS];
-        let b = next.w[j * VECS + VECS - 1u];
-        if (HELD == 1u) {
-          w_tile[buffer][i] = a;
-        } else {
-          var w = Column(vec4<u32>(a.xz, b.xz), vec4<u32>(a.yw, b.yw));
-          if (BITS == 4u) { w = expand(a); }
-          w_tile[buffer][i] = w.first;
-          w_tile[buffer][(HELD - 1u) * WIDE + i] = w.second;
-        }
+        for (var v = 0u; v < VECS; v++) { w_tile[v * WIDE + i] = next.w[j * VECS + v]; }
+        w_scale[i] = next.w_scale[j];
       }
     }
     workgroupBarrier();
     next = load(m0, n0, min(block + 1u, K / 32u - 1u), lane);
-    if (HOLD == 0u) {
-      var v = array<vec4<u32>, EIGHTS * ROWS>();
-      var xs = array<f32, ROWS>();
-      for (var r = 0u; r < ROWS; r++) {
-        for (var e = 0u; e < EIGHTS; e++) { v[r * EIGHTS + e] = x_tile[buffer][e * PITCH + row + r * DOWN]; }
-        xs[r] = x_scale[buffer][row + r * DOWN];
-      }
-      for (var c = 0u; c < COLUMNS; c++) {
-        var w = Column(w_tile[buffer][column + c * 16u], w_tile[buffer][(HELD - 1u) * WIDE + column + c * 16u]);
-        if (HELD == 1u) { w = expand(w.first); }
-        let ws = w_scale[buffer][column + c * 16u];
-        for (var r = 0u; r < ROWS; r++) {
-          acc[r][c] = fma(product(w, v[r * EIGHTS], v[r * EIGHTS + 1u], v[r * EIGHTS + 2u], v[r * EIGHTS + 3u]), xs[r] * ws, acc[r][c]);
-        }
-      }
-    } else {
-      var w = array<Column, COLUMNS>();
-      var ws = array<f32, COLUMNS>();
-      for (var c = 0u; c < COLUMNS; c++) {
-        w[c] = Column(w_tile[buffer][column + c * 16u], w_tile[buffer][(HELD - 1u) * WIDE + column + c * 16u]);
-        if (HELD == 1u) { w[c] = expand(w[c].first); }
-        ws[c] = w_scale[buffer][column + c * 16u];
-      }
-      for (var r = 0u; r < ROWS; r++) {
-        var v = array<vec4<u32>, EIGHTS>();
-        for (var e = 0u; e < EIGHTS; e++) { v[e] = x_tile[buffer][e * PITCH + row + r * DOWN]; }
-        let xs = x_scale[buffer][row + r * DOWN];
-        for (var c = 0u; c < COLUMNS; c++) {
-          acc[r][c] = fma(product(w[c], v[0], v[1], v[2], v[3]), xs * ws[c], acc[r][c]);
-        }
+    var w = array<Column, COLUMNS>();
+    var ws = array<f32, COLUMNS>();
+    for (var c = 0u; c < COLUMNS; c++) {
+      let n = column + c * 16u;
+      w[c] = expand(w_tile[n], w_tile[(VECS - 1u) * WIDE + n]);
+      ws[c] = w_scale[n];
+    }
+    for (var r = 0u; r < ROWS; r++) {
+      let m = row + r * DOWN;
+      let a = x_tile[m];
+      let b = x_tile[PITCH + m];
+      let c = x_tile[2u * PITCH + m];
+      let d = x_tile[3u * PITCH + m];
+      let xs = x_scale[m];
+      for (var i = 0u; i < COLUMNS; i++) {
+        acc[r][i] = fma(product(w[i], a, b, c, d), xs * ws[i], acc[r][i]);
       }
     }
-    if (BUFFERS == 1u) { workgroupBarrier(); }
+    workgroupBarrier();
   }
   for (var r = 0u; r < ROWS; r++) {
     let m = m0 + row + r * DOWN;

@@ -15,10 +15,10 @@ enable subgroups;
 const D8: u32 = 8u;          // knob: head_dim / 8
 const ACROSS: u32 = 8u;      // knob: invocations a key, a power of two, D8 or more
 const SUBGROUP: u32 = 32u;   // knob: invocations a subgroup has at least, a power of two; 1 for none
-const HEADS: u32 = 4u;       // knob: query heads a workgroup, 4 at most
+const HEADS: u32 = 2u;       // knob: query heads a workgroup, 4 at most
 const LANES: u32 = 256u;     // knob: invocations per workgroup, no less than ACROSS and SUBGROUP
-const KEYS: u32 = 64u;       // knob: keys of a chunk that lie side by side, a power of two
-const CHUNKS: u32 = 16u;     // knob: chunks at most
+const KEYS: u32 = 128u;      // knob: keys of a chunk that lie side by side, a power of two
+const CHUNKS: u32 = 8u;      // knob: chunks at most
 const WINDOW: u32 = 0u;      // knob: keys the row sees at most; 0 for no limit
 const NORM: bool = false;    // knob: normalize q and k
 const TURN: bool = true;     // knob: turn q and k

@@ -15,6 +15,11 @@ from tensortab.plan import plan
 from tensortab.target import DEFAULT_LIMITS, Target
 
 CLOSE = {"atol": 2e-5, "rtol": 1e-5}
+# Over float16 caches numpy rounds the row's own k and v before it attends. A device may round the
+# other way, or attend to them as they were: NVIDIA's compiler takes unpack2x16float of
+# pack2x16float for nothing, and y is then numpy's with the row's own k and v unrounded, to 3e-7.
+# That is half a unit in the last place of a half, of values up to 4 2**-10; the other way, twice.
+NEAR = {"atol": 2**-9, "rtol": 1e-5}
 STRATEGIES = ("together", "apart")
 
 
@@ -70,14 +75,14 @@ def rows(heads: int, kv_heads: int, d: int, batch: int, positions: Sequence[int]
 
 
 def agree(
-    device: harness.Device, graphs: Sequence[tt.Graph], feeds: Sequence[Feed], dtype: str = ""
+    device: harness.Device, graphs: Sequence[tt.Graph], feeds: Sequence[Feed], dtype: str
 ) -> None:
     """Every graph's y and caches are numpy's at every position."""
     reference = asyncio.run(tt.Device.open("reference"))
     want = asyncio.run(play(reference, graphs[:1], feeds, False, True))[0]
     for steps in on(device, play, graphs, feeds, False, True):
         for got, right in zip(steps, want, strict=True):
-            assert_close(got["y"], right["y"], **CLOSE)
+            assert_close(got["y"], right["y"], **(CLOSE if dtype == "float32" else NEAR))
             # WGSL lets pack2x16float round either way, and a difference of 1e-7 may cross a half.
             loose = 1e-5 if dtype == "float32" else 2**-9
             for name in "kv":
@@ -87,11 +92,11 @@ def agree(
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "d", "positions"),
     [
-        (8, 2, 64, (0, 1, 62, 63, 64, 127, 128, 999, 1023, 1024, 1100)),
-        (2, 2, 128, (0, 70)),
+        (8, 2, 64, (0, 1, 126, 127, 128, 255, 256, 999, 1023, 1024, 1100)),
+        (2, 2, 128, (0, 140)),
         (7, 1, 64, (5, 130)),
-        (4, 2, 256, (3, 64)),
-        (3, 1, 96, (40, 64)),
+        (4, 2, 256, (3, 128)),
+        (3, 1, 96, (40, 128)),
         (5, 1, 80, (40, 64)),
         (2, 1, 32, (40, 200)),
     ],
@@ -111,11 +116,14 @@ def test_contexts(
     agree(device, graphs, rows(heads, kv_heads, d, 1, positions), dtype)
 
 
-def test_windows(device: harness.Device) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_windows(device: harness.Device, dtype: str) -> None:
     """Up to the window, on it and past it; one of more than a chunk, and one of a single key."""
-    for window, positions in ((100, (0, 50, 99, 100, 170, 299)), (64, (63, 64, 299)), (1, (0, 9))):
-        graphs = [step(4, 2, 64, 300, window=window, strategy=s) for s in STRATEGIES]
-        agree(device, graphs, rows(4, 2, 64, 1, positions), "float16")
+    seen = {150: (0, 50, 149, 150, 170, 299), 128: (127, 128, 299), 1: (0, 9)}
+    for window, positions in seen.items():
+        options = {"window": window, "dtype": dtype}
+        graphs = [step(4, 2, 64, 300, strategy=s, **options) for s in STRATEGIES]
+        agree(device, graphs, rows(4, 2, 64, 1, positions), dtype)
 
 
 @pytest.mark.parametrize(("turns", "norm"), [(0, False), (32, False), (0, True), (16, True)])
@@ -151,7 +159,7 @@ def generating(strategy: str, size: int, window: int | None = None) -> tt.Graph:
     random = np.random.default_rng(size)
     rows = g.constant("rows", random.standard_normal((size, 4 * 32), np.float32))
     qkv = tt.ops.reshape(tt.ops.embedding(pos, rows), (1, 1, 4, 32))
-    caches = [g.state(n, (1, size, 1, 32), "float16") for n in "kv"]
+    caches = [g.state(n, (1, size, 1, 32)) for n in "kv"]
     turns = g.constant("turns", table(32, size))
     joined = tt.ops.attend_joined(qkv, *caches, pos, turns, window=window, strategy=strategy)
     g.output("y", joined)
@@ -160,12 +168,12 @@ def generating(strategy: str, size: int, window: int | None = None) -> tt.Graph:
 
 
 @pytest.mark.parametrize(
-    ("size", "window", "start"), [(80, None, 55), (1050, None, 1015), (220, 70, 60)]
+    ("size", "window", "start"), [(140, None, 115), (1050, None, 1015), (220, 140, 120)]
 )
 def test_steps_in_one_submission_are_steps(
     device: harness.Device, size: int, window: int | None, start: int
 ) -> None:
-    """From a chunk to two, from sixteen to fewer and longer ones, and onto a window."""
+    """From a chunk to two, from eight to longer ones, and onto a window."""
     graphs = [generating(s, size, window) for s in STRATEGIES]
     many = on(device, burst, graphs, (16, 8), start)
     single = on(device, burst, graphs[:1], [1] * 24, start)[0]
@@ -185,7 +193,7 @@ def test_rows_beyond_the_position_may_be_anything(device: harness.Device) -> Non
         caches = [tt.ops.update_cache(s, held, 0) for s in spoilt]
         g.output("y", tt.ops.attend_joined(qkv, *caches, 70, strategy="together"))
         inputs = rows(2, 1, d, 1, [70])[0][1]
-        assert_close(device.run(g, **inputs)["y"], tt.evaluate(g, **inputs)["y"], **CLOSE)
+        assert_close(device.run(g, **inputs)["y"], tt.evaluate(g, **inputs)["y"], **NEAR)
 
 
 def test_a_position_known_beforehand(device: harness.Device) -> None:
@@ -242,14 +250,14 @@ def test_what_runs_where() -> None:
 def test_a_workgroup_a_chunk() -> None:
     made = plan(step(4, 2, 64, 8192), Target("native"))
     (found,) = (s for s in made.steps if s.kernel.name == "sdpa_decode")
-    grids = [found.workgroups({"pos": at}) for at in (0, 63, 64, 1023, 8191)]
-    assert grids == [(1, 1, 2), (1, 1, 2), (2, 1, 2), (16, 1, 2), (16, 1, 2)]
+    grids = [found.workgroups({"pos": at}) for at in (0, 127, 128, 1023, 8191)]
+    assert grids == [(1, 1, 2), (1, 1, 2), (2, 1, 2), (8, 1, 2), (8, 1, 2)]
 
 
 def test_what_the_row_does_not_see_may_be_anything(device: harness.Device) -> None:
     g = tt.Graph()
     qkv = g.constant("qkv", np.ones((1, 1, 4, 32), np.float32))
-    for window, past in ((None, 70), (8, 70), (8, 3), (None, 64)):
+    for window, past in ((None, 70), (8, 70), (8, 3), (None, 128)):
         held = np.full((1, 200, 1, 32), np.nan, np.float32)
         held[:, 0 if window is None else max(0, past + 1 - window) : past] = 1.0
         name = f"{window} {past}"
@@ -281,8 +289,8 @@ def test_operands_that_do_not_fit() -> None:
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "d", "window", "positions"),
     [
-        (8, 2, 64, None, (0, 63, 64, 130, 1023, 1100)),
-        (3, 1, 32, 70, (0, 69, 70, 300)),
+        (8, 2, 64, None, (0, 127, 128, 260, 1023, 1100)),
+        (3, 1, 32, 140, (0, 139, 140, 300)),
     ],
 )
 def test_a_product_joins_what_was_left(

@@ -73,7 +73,7 @@ def test_any_number_of_rows_up_to_the_maximum(device: harness.Device, rows: int)
 
 
 def test_every_tile_walks_all_of_k(native: harness.Native, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear_sliced, "_WORKGROUPS", 1)
+    monkeypatch.setattr(linear_sliced, "_TILES", 1)
     assert_near(native, operands(66, 130, 512))
 
 
@@ -128,7 +128,7 @@ def test_fits_the_smallest_adapters() -> None:
     graph = graph_of(build(4, 32, "dots"), operands(128, 8, 32))
     kernel = tt.plan.plan(graph, tt.target.Target("native")).steps[1].kernel
     assert np.prod(kernel.workgroup) <= 256
-    # A block of 32 elements of x is four vec4s, of w one or two; each has a float32 scale.
+    # A block of 32 elements of x is four vec4s, of w one (two of bytes); each has a float32 scale.
     rows, columns = kernel["DOWN"] * kernel["ROWS"], 16 * kernel["COLUMNS"]
     assert 16 * (4 * (rows + 2) + 2 * columns) + 4 * (rows + columns) <= 16384
 

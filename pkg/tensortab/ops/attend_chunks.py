@@ -27,7 +27,7 @@ from ..op import Array, Composite, Dispatch, Limit, Op, Spec, Tensor, dispatch
 from ..target import Target
 from .attention import Sizes, check_sizes, scale_of
 from .cached_attention import attend
-from .chunks import CHUNKS, KEYS, Left, combine, live_chunks, seen
+from .chunks import STEP_CHUNKS, STEP_KEYS, Left, combine, live_chunks, seen
 from .layout import float32, require_float32, require_strategy
 from .permute import reshape
 from .update_cache import bind_position, position
@@ -70,8 +70,12 @@ def _shape(
         raise ShapeError(f"{op}: qkv is {qkv.spec}, expected one row, [B, 1, heads, D]")
     if strategy == "together" and (why := _only_apart(qkv.shape[3], turns)):
         raise UnsupportedError(f"{op}: {why}; strategy 'apart' takes it")
-    chunks = upper(live_chunks(seen(upper(n.keys) - 1, 1, window), CHUNKS))
-    return Spec((chunks, n.batch * n.heads * (n.head_dim + 4)))
+    return Spec((_most(n.keys, window), n.batch * n.heads * (n.head_dim + 4)))
+
+
+def _most(keys: Dim, window: int | None) -> int:
+    """How many chunks of caches with so many rows there can be."""
+    return upper(live_chunks(seen(upper(keys) - 1, 1, window), STEP_KEYS, STEP_CHUNKS))
 
 
 def _only_apart(head_dim: Dim, turns: Tensor | None) -> str:
@@ -104,7 +108,7 @@ def _reference(
     )
     y = attend.reference(q, keys, values, pos, scale=scale, window=window)
     rows = y.size // y.shape[3]
-    most = upper(live_chunks(seen(k_cache.shape[1] - 1, 1, window), CHUNKS))
+    most = _most(k_cache.shape[1], window)
     sums, stats = np.zeros((most, y.size), np.float32), np.zeros((most, rows, 4), np.float32)
     sums[0] = y.ravel()
     stats[:, :, 0] = _LEAST
@@ -167,7 +171,8 @@ def _lower(
         LIVE=live,
     )
     pieces = -(-n.group // kernel["HEADS"])
-    used = live_chunks(seen(position("attend_chunks", pos), 1, window), kernel["CHUNKS"])
+    context = seen(position("attend_chunks", pos), 1, window)
+    used = live_chunks(context, kernel["KEYS"], kernel["CHUNKS"])
     sizes: dict[str, Dim | float] = {
         "count": n.batch * n.heads,
         "heads": n.heads,
@@ -187,7 +192,7 @@ def _lower(
 def _specialised(target: Target, n: Sizes) -> Kernel:
     """The kernel for heads of this size, with as many invocations as the target has room for."""
     across = 1 << (n.head_dim // 8 - 1).bit_length()
-    heads = -(-n.group // -(-n.group // 4))  # query heads a workgroup, a share of the group
+    heads = min(n.group, 2)  # query heads a workgroup
     lanes = 64 if target.software else 256  # wide workgroups cost software dearly
     while True:
         subgroup = min(target.subgroup, lanes)
@@ -200,7 +205,12 @@ def _specialised(target: Target, n: Sizes) -> Kernel:
         lanes //= 2
     kernel = _KERNEL if subgroup > 1 else _ALONE
     return kernel.specialise(
-        D8=n.head_dim // 8, ACROSS=across, SUBGROUP=subgroup, HEADS=heads, LANES=lanes, KEYS=KEYS
+        D8=n.head_dim // 8,
+        ACROSS=across,
+        SUBGROUP=subgroup,
+        HEADS=heads,
+        LANES=lanes,
+        KEYS=STEP_KEYS,
     )
 
 
@@ -257,7 +267,8 @@ def _join_lower(
     if is_whole(target, chunks):
         return []
     live, bound = bind_position(pos, Tensor(Spec((1,))))
-    knobs = {"LIVE": live, "WINDOW": window or 0, "CHUNKS": upper(chunks.shape[0])}
+    knobs = {"KEYS": STEP_KEYS, "CHUNKS": upper(chunks.shape[0])}
+    knobs |= {"LIVE": live, "WINDOW": window or 0}
     return [combine(target, chunks, None, (y.shape[0], 1, heads, head_dim), bound, **knobs)]
 
 

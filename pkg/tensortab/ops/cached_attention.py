@@ -140,7 +140,7 @@ def _split(
     count = n.batch * n.rows * n.heads
     chunks = Tensor(Spec((most, count * (n.head_dim + 4))))
     grid = (
-        live_chunks(seen(past, n.rows, window), most),
+        live_chunks(seen(past, n.rows, window), KEYS, most),
         ceildiv(sharing, 4 * kernel["QUADS"]),
         n.batch * n.kv_heads,
     )
@@ -157,7 +157,7 @@ def _split(
         dispatch(kernel, grid, **operands, chunks=chunks, **fields),
         combine(
             target, chunks, y, (n.batch, n.rows, n.heads, n.head_dim), at,
-            LIVE=live, WINDOW=window or 0, CHUNKS=most,
+            KEYS=KEYS, CHUNKS=most, LIVE=live, WINDOW=window or 0,
         ),
     ]  # fmt: skip
 

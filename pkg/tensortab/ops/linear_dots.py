@@ -22,8 +22,8 @@ _ROWS = load("integer_rows")
 
 
 def _tile(m: int) -> dict[str, int]:
-    """Invocations and what they own: tiles of 128 columns, and of 64 rows where there are."""
-    return {"DOWN": 16, "ROWS": min(-(-max(m, 1) // 16), 4), "COLUMNS": 8}
+    """Invocations and what they own: tiles of 64 columns, and of 128 rows where there are."""
+    return {"DOWN": 16, "ROWS": min(-(-max(m, 1) // 16), 8), "COLUMNS": 4}
 
 
 def dots(

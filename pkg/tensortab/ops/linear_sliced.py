@@ -15,13 +15,17 @@ from ..target import Target
 from .layout import rows_of
 from .linear_operands import add_up, bind, sizes_of, what_follows
 
-_WORKGROUPS = 256  # that a GPU is filled with
-_LEAST = 128  # of K in a slice, so that there is something to add up
+_TILES = 128  # nearly enough for a GPU
 
 
 def _slice(tiles: int, k: int) -> int:
-    """How much of K a workgroup adds up."""
-    slices = min(max(_WORKGROUPS // tiles, 1), max(k // _LEAST, 1))
+    """How much of K a workgroup adds up.
+
+    By measurement (one H200): 32 tiles are best in eight slices, 128 of K = 2048 in one (108 µs, in
+    two 116) and of K = 8192 in four (405 µs, in one 421).
+    """
+    workgroups, least = (256, 128) if tiles < _TILES else (512, 2048)
+    slices = max(min(workgroups // tiles, k // least), 1)
     return -(-k // (32 * slices)) * 32
 
 

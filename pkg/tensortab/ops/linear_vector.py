@@ -9,7 +9,7 @@ from ..kernel import load
 from ..op import Dispatch, Tensor, dispatch, fold
 from ..target import Target
 from .attend_chunks import is_whole
-from .chunks import KEYS, Left
+from .chunks import STEP_KEYS, Left
 from .glu import ACTIVATIONS
 from .linear_operands import bind, sizes_of
 
@@ -49,7 +49,7 @@ def _joined(left: Left, chunks: Tensor) -> dict[str, int | bool]:
     return {
         "CHUNKS": upper(chunks.shape[0]),
         "HEADS": left.heads,
-        "KEYS": KEYS,
+        "KEYS": STEP_KEYS,
         "WINDOW": left.window or 0,
         "LIVE": isinstance(left.pos, Tensor),
         "PAST": 0 if isinstance(left.pos, Tensor) else left.pos,
