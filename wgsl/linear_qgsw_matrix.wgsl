@@ -216,7 +216,7 @@ fn drain(acc: array<Result, 4>, first: u32, n: u32, subgroup: u32, lane: u32, sl
   }
 }
 
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(64u * ACROSS)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
   @builtin(num_workgroups) workgroups: vec3<u32>,

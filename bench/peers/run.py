@@ -9,6 +9,7 @@ README.md beside this says what is measured and how. A job that fails is a row w
 import asyncio
 import datetime as dt
 import json
+import shlex
 import statistics
 import subprocess
 import sys
@@ -93,7 +94,7 @@ class Record:
     def __init__(self, out: Path | None) -> None:
         self.out = out
         self.found: dict[str, Any] = {
-            "command": " ".join(["python", "bench/peers/run.py", *sys.argv[1:]]),
+            "command": shlex.join(["python", "bench/peers/run.py", *sys.argv[1:]]),
             "date": dt.datetime.now(dt.UTC).date().isoformat(),
             "adapter": chrome.adapter(),
             "rows": [],

@@ -82,7 +82,9 @@ def test_logits_and_greedy_tokens_agree_with_torch(native: harness.Native, recip
         assert scores.get("pos") == len(ids)
         for end, got in enumerate(found, 1):
             want = in_torch(tensors, ids[:end])
-            np.testing.assert_allclose(got, want, atol=2e-4, rtol=1e-3)
+            # A GPU rounds x to 16-bit integers where it multiplies with 4-bit weights.
+            atol = 2e-4 if native.info.software else 1e-3
+            np.testing.assert_allclose(got, want, atol=atol, rtol=1e-3)
             assert end < len(PROMPT) or end == len(ids) or ids[end] == want.argmax()
 
     asyncio.run(work())

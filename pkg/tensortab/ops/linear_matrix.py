@@ -23,7 +23,8 @@ _LONG = 8192  # values of a row that 128 invocations keep in registers
 # 126; 512×8192×2048 by 128×128 in 2 slices 161, 64×64 78 to 138; 512×2048×2048 by 64×64 111.
 _LARGE = ({"DOWN": 4, "ACROSS": 4}, {"DOWN": 2, "ACROSS": 4})  # workgroups of eight subgroups,
 _ENOUGH = 100  # of which so many fill a GPU
-_LONG_SLICE = 2048  # of K, the least that pays for what they do before and after
+_LONG_K = 2048  # up to here they take all of it
+_LONG_SLICE = 1024  # of K, the least that pays for what they do before and after
 _SMALL = {"DOWN": 2, "ACROSS": 2}  # of four,
 _WORKGROUPS = 256  # of which it takes more
 _LEAST = 256  # of K in a slice of theirs, so that there is something to add up
@@ -50,8 +51,7 @@ def _blocks(m: int, n: int, k: int) -> tuple[dict[str, int], int]:
     for blocks in _LARGE:
         rows, columns = _tile(blocks)
         tiles = -(-m // rows) * -(-n // columns)
-        # Slices are for the second: the first in slices has as many workgroups, and more to add up.
-        slices = 1 if blocks == _LARGE[0] else _slices(tiles, k, 2 * _ENOUGH, _LONG_SLICE)
+        slices = _slices(tiles, k, 2 * _ENOUGH, _LONG_SLICE) if k > _LONG_K else 1
         if tiles * slices >= _ENOUGH and m > rows // 2:
             return blocks, slices
     rows, columns = _tile(_SMALL)

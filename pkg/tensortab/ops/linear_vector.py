@@ -14,7 +14,7 @@ from .glu import ACTIVATIONS
 from .linear_operands import bind, sizes_of
 
 _VECTOR = load("linear_qgsw_vector")
-_MOST = 512  # invocations that pay
+_MOST = 1024  # invocations that pay
 
 
 def _knobs(target: Target, n: int, k: int, act: str | None) -> dict[str, int | bool]:
@@ -25,7 +25,7 @@ def _knobs(target: Target, n: int, k: int, act: str | None) -> dict[str, int | b
     """
     whole = -(-k // (8 * target.subgroup)) * target.subgroup
     most = min(_MOST, target.limits["maxComputeInvocationsPerWorkgroup"])
-    lanes, tiles = (whole, 1 if n < 10000 else 2 if n < 65536 else 8) if whole <= most else (256, 1)
+    lanes, tiles = (whole, 1 if n < 16384 else 2 if n < 65536 else 8) if whole <= most else (256, 1)
     return {
         "TILES": 2 * tiles if act else tiles,
         "LANES": lanes,
