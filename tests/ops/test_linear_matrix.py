@@ -1,6 +1,7 @@
 """Products by a GPU's matrix units, where the browser has them; float16 products, float32 sums."""
 
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -21,16 +22,32 @@ def assert_near(device: harness.Device, a: dict[str, np.ndarray], group: int = 3
     assert_agrees(device, build(4, group, "matrix"), a, atol=NEAR * most, rtol=0)
 
 
+# In the tab, where graphs are lowered.
+FORCE = """
+import pickle
+from tensortab.ops import linear_matrix
+
+async def main(payload):
+    forced = pickle.loads(payload)
+    if not hasattr(linear_matrix, "chosen"):
+        linear_matrix.chosen = linear_matrix._blocks
+    if forced:
+        blocks, slices = forced
+        linear_matrix._blocks = lambda m, n, k, memory: (blocks, 1 if k % 256 else slices)
+    else:
+        linear_matrix._blocks = linear_matrix.chosen
+    return b""
+"""
+
+
 @pytest.fixture(params=["256x128", "128x128", "64x64", "slices"])
-def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def blocks(request: pytest.FixtureRequest, matrices: harness.Tab) -> Iterator[None]:
     """Tiles of y and slices of K that sizes here would not have on their own."""
     large, small = linear_matrix._LARGE, linear_matrix._SMALL
     named = {"256x128": large[0], "128x128": large[1]}.get(request.param, small)
-
-    def chosen(_m: int, _n: int, k: int) -> tuple[dict[str, int], int]:
-        return named, 2 if request.param == "slices" and k % 256 == 0 else 1
-
-    monkeypatch.setattr(linear_matrix, "_blocks", chosen)
+    matrices.call(FORCE, pickle.dumps((named, 2 if request.param == "slices" else 1)))
+    yield
+    matrices.call(FORCE, pickle.dumps(None))
 
 
 @pytest.mark.usefixtures("blocks")
@@ -145,6 +162,7 @@ def test_many_rows_are_two_dispatches() -> None:
         (2048, 2048, 2048, 4, 4, 1),
         (512, 2048, 8192, 4, 4, 4),
         (128, 16384, 2048, 2, 4, 1),
+        (128, 2048, 8192, 2, 4, 8),
         (64, 16384, 2048, 2, 2, 1),
         (512, 2048, 2048, 2, 2, 1),
         (128, 2048, 2048, 2, 2, 4),
@@ -156,7 +174,11 @@ def test_many_rows_are_two_dispatches() -> None:
 def test_blocks_fill_a_gpu(m: int, n: int, k: int, down: int, across: int, slices: int) -> None:
     """Large tiles where they are many, slices of K where they are few."""
     blocks = {"DOWN": down, "ACROSS": across}
-    assert linear_matrix._blocks(m, n, k) == (blocks, slices)
+    assert linear_matrix._blocks(m, n, k, 49152) == (blocks, slices)
+
+
+def test_little_memory_has_small_tiles() -> None:
+    assert linear_matrix._blocks(512, 8192, 2048, 32768) == ({"DOWN": 2, "ACROSS": 2}, 1)
 
 
 def test_slices_of_k_are_added_up() -> None:

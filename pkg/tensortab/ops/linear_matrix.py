@@ -19,12 +19,13 @@ ROWS = 64  # from here on worth it
 _MATRIX = load("linear_qgsw_matrix")
 _HALVE = load("halve_rows")
 _LONG = 8192  # values of a row that 128 invocations keep in registers
-# One H200, TFLOP/s of the candidates for this kernel: 2048×2048×8192 by 256×128 tiles 251, 128×128
-# 126; 512×8192×2048 by 128×128 in 2 slices 161, 64×64 78 to 138; 512×2048×2048 by 64×64 111.
+# One H200, TFLOP/s: 2048×2048×16384 by 256×128 tiles 295, 128×128 221; 512×8192×2048 by 256×128 in 4
+# slices 193, 128×128 in 2 159; 512×2048×2048 by 64×64 123, 128×128 in 2 103.
 _LARGE = ({"DOWN": 4, "ACROSS": 4}, {"DOWN": 2, "ACROSS": 4})  # workgroups of eight subgroups,
 _ENOUGH = 100  # of which so many fill a GPU
 _LONG_K = 2048  # up to here they take all of it
 _LONG_SLICE = 1024  # of K, the least that pays for what they do before and after
+_PANELS = 36864  # bytes of workgroup memory that those take
 _SMALL = {"DOWN": 2, "ACROSS": 2}  # of four,
 _WORKGROUPS = 256  # of which it takes more
 _LEAST = 256  # of K in a slice of theirs, so that there is something to add up
@@ -46,9 +47,9 @@ def _slices(tiles: int, k: int, most: int, least: int) -> int:
     return max(fitting, default=1)
 
 
-def _blocks(m: int, n: int, k: int) -> tuple[dict[str, int], int]:
-    """Tiles of y a subgroup owns, and slices of K."""
-    for blocks in _LARGE:
+def _blocks(m: int, n: int, k: int, memory: int) -> tuple[dict[str, int], int]:
+    """Tiles of y a subgroup owns, and slices of K, where a workgroup has so much memory."""
+    for blocks in _LARGE if memory >= _PANELS else ():
         rows, columns = _tile(blocks)
         tiles = -(-m // rows) * -(-n // columns)
         slices = _slices(tiles, k, 2 * _ENOUGH, _LONG_SLICE) if k > _LONG_K else 1
@@ -96,7 +97,8 @@ def matrix(
     m, (_, n, k) = rows_of(x), sizes_of(bound["packed"])
     halves = Tensor(Spec((ceildiv(m, 16), k // 16, 16, 16), "float16"))
     factor = Tensor(Spec((m,)))
-    blocks, slices = _blocks(upper(m), n, k)
+    memory = target.limits["maxComputeWorkgroupStorageSize"]
+    blocks, slices = _blocks(upper(m), n, k, memory)
     half = bound["scales"].dtype == "float16"
     kernel = _MATRIX.specialise(HALF=half, N=n, K=k, GROUP=group, **blocks)
     rows, columns = _tile(blocks)
