@@ -15,7 +15,7 @@ enable subgroups;
 const D8: u32 = 8u;          // knob: head_dim / 8
 const ACROSS: u32 = 8u;      // knob: invocations a key, a power of two, D8 or more
 const SUBGROUP: u32 = 32u;   // knob: invocations a subgroup has at least, a power of two; 1 for none
-const HEADS: u32 = 2u;       // knob: query heads a workgroup, 4 at most
+const HEADS: u32 = 2u;       // knob: query heads a workgroup, 1 | 2
 const LANES: u32 = 256u;     // knob: invocations per workgroup, no less than ACROSS and SUBGROUP
 const KEYS: u32 = 128u;      // knob: keys of a chunk that lie side by side, a power of two
 const CHUNKS: u32 = 8u;      // knob: chunks at most
@@ -55,8 +55,6 @@ const PARTS = HEADS + 2u;               // heads of qkv it reads: q, k and v
 const ROUNDS = (PARTS + CLUSTERS - 1u) / CLUSTERS;
 const UNIT = max(ACROSS, SUBGROUP);     // invocations whose sums of V are added without memory
 const UNITS = LANES / UNIT;
-// Whether clusters add up a head each: with as many of them in a unit as heads.
-const DEALT = HEADS > 2u && SUBGROUP >= 4u * ACROSS;
 const SPARE = select(1u, LANES, SUBGROUP < ACROSS);
 
 struct Eight { lo: vec4<f32>, hi: vec4<f32>, }
@@ -134,22 +132,15 @@ fn weighed(sum: Eight, shrink: f32, v: Four, w: vec4<f32>) -> Eight {
 
 fn shrunk(sum: Eight, by: f32) -> Eight { return Eight(sum.lo * by, sum.hi * by); }
 
-// The sum over a unit's clusters, those of each `span` invocations being in it already.
-fn gathered(sum: Eight, span: u32) -> Eight {
+// The sum over a unit's clusters.
+fn gathered(sum: Eight) -> Eight {
   var lo = sum.lo;
   var hi = sum.hi;
-  for (var i = span; i < SUBGROUP; i *= 2u) {
+  for (var i = ACROSS; i < SUBGROUP; i *= 2u) {
     lo += subgroupShuffleXor(lo, i);
     hi += subgroupShuffleXor(hi, i);
   }
   return Eight(lo, hi);
-}
-
-// The sum over two clusters that are i apart: of a in one of them, of b in the other, which is on.
-fn dealt(a: Eight, b: Eight, i: u32, on: bool) -> Eight {
-  return Eight(
-    select(a.lo, b.lo, on) + subgroupShuffleXor(select(b.lo, a.lo, on), i),
-    select(a.hi, b.hi, on) + subgroupShuffleXor(select(b.hi, a.hi, on), i));
 }
 
 fn part(h: u32, place: u32) -> Eight {
@@ -279,26 +270,19 @@ fn main(
   workgroupBarrier();
 
   let q0 = part(0u, place);
-  let q1 = part(min(1u, HEADS - 1u), place);
-  let q2 = part(min(2u, HEADS - 1u), place);
-  let q3 = part(min(3u, HEADS - 1u), place);
-  var most = vec4<f32>(LEAST);  // a component a head
+  let q1 = part(HEADS - 1u, place);
+  var most = vec4<f32>(LEAST);  // a component a head, x and y
   var total = vec4<f32>(0.0);
   var sum0 = Eight();
   var sum1 = Eight();
-  var sum2 = Eight();
-  var sum3 = Eight();
   if (is_last) {  // the row's own key is where the first cluster begins
     let k = part(HEADS, place);
-    let score = across(
-      vec4<f32>(multiplied(q0, k), multiplied(q1, k), multiplied(q2, k), multiplied(q3, k)), lane);
+    let score = across(vec4<f32>(multiplied(q0, k), multiplied(q1, k), 0.0, 0.0), lane);
     if (cluster == 0u) {
       most = score;
       total = vec4<f32>(1.0);
       sum0 = part(HEADS + 1u, place);
       sum1 = sum0;
-      sum2 = sum0;
-      sum3 = sum0;
     }
   }
   let blocks = (past - first + KEYS - 1u) / KEYS;  // of all chunks
@@ -319,27 +303,18 @@ fn main(
     let least = vec4<f32>(LEAST);
     let score0 = select(least, across(scores(q0, k), lane), sees);
     var score1 = score0;
-    var score2 = score0;
-    var score3 = score0;
     if (HEADS > 1u) { score1 = select(least, across(scores(q1, k), lane), sees); }
-    if (HEADS > 2u) { score2 = select(least, across(scores(q2, k), lane), sees); }
-    if (HEADS > 3u) { score3 = select(least, across(scores(q3, k), lane), sees); }
-    let now = max(
-      most, vec4<f32>(largest(score0), largest(score1), largest(score2), largest(score3)));
+    let now = max(most, vec4<f32>(largest(score0), largest(score1), LEAST, LEAST));
     let shrink = exp(most - now);
     most = now;
     let none = vec4<f32>(0.0);
     let w0 = select(none, exp(score0 - now.x), sees);
     let w1 = select(none, exp(score1 - now.y), sees);
-    let w2 = select(none, exp(score2 - now.z), sees);
-    let w3 = select(none, exp(score3 - now.w), sees);
     let one = vec4<f32>(1.0);
-    total = total * shrink + vec4<f32>(dot(w0, one), dot(w1, one), dot(w2, one), dot(w3, one));
+    total = total * shrink + vec4<f32>(dot(w0, one), dot(w1, one), 0.0, 0.0);
     let g = all_of(now_values);
     sum0 = weighed(sum0, shrink.x, g, w0);
     if (HEADS > 1u) { sum1 = weighed(sum1, shrink.y, g, w1); }
-    if (HEADS > 2u) { sum2 = weighed(sum2, shrink.z, g, w2); }
-    if (HEADS > 3u) { sum3 = weighed(sum3, shrink.w, g, w3); }
   }
 
   var of_unit = most;
@@ -349,30 +324,12 @@ fn main(
   let shrink = exp(most - of_unit);
   total *= shrink;
   for (var i = ACROSS; i < SUBGROUP; i *= 2u) { total += subgroupShuffleXor(total, i); }
-  sum0 = shrunk(sum0, shrink.x);
-  sum1 = shrunk(sum1, shrink.y);
-  sum2 = shrunk(sum2, shrink.z);
-  sum3 = shrunk(sum3, shrink.w);
   let unit = lane / UNIT;
-  if (DEALT) {
-    let on = lane / ACROSS % 2u == 1u;
-    let on2 = lane / (2u * ACROSS) % 2u == 1u;
-    let low = dealt(sum0, sum1, ACROSS, on);
-    let high = dealt(sum2, sum3, ACROSS, on);
-    sum0 = gathered(dealt(low, high, 2u * ACROSS, on2), 4u * ACROSS);
-    let h = lane / ACROSS % 4u;
-    if (lane % UNIT < 4u * ACROSS && h < HEADS) { keep(sum0, unit, h, place); }
-  } else {
-    sum0 = gathered(sum0, ACROSS);
-    if (HEADS > 1u) { sum1 = gathered(sum1, ACROSS); }
-    if (HEADS > 2u) { sum2 = gathered(sum2, ACROSS); }
-    if (HEADS > 3u) { sum3 = gathered(sum3, ACROSS); }
-    if (lane % UNIT < ACROSS) {
-      keep(sum0, unit, 0u, place);
-      if (HEADS > 1u) { keep(sum1, unit, 1u, place); }
-      if (HEADS > 2u) { keep(sum2, unit, 2u, place); }
-      if (HEADS > 3u) { keep(sum3, unit, 3u, place); }
-    }
+  sum0 = gathered(shrunk(sum0, shrink.x));
+  if (HEADS > 1u) { sum1 = gathered(shrunk(sum1, shrink.y)); }
+  if (lane % UNIT < ACROSS) {
+    keep(sum0, unit, 0u, place);
+    if (HEADS > 1u) { keep(sum1, unit, 1u, place); }
   }
   if (lane % UNIT == 0u) {
     greatest[unit] = of_unit;

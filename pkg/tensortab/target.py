@@ -54,6 +54,11 @@ class Target:
         """Bytes of the largest buffer a kernel can use."""
         return min(self.limits["maxStorageBufferBindingSize"], self.limits["maxBufferSize"])
 
+    @property
+    def packed_dots(self) -> bool:
+        """Whether its GPU multiplies four bytes with four in one instruction: not Apple's."""
+        return self.vendor != "apple"
+
     def __str__(self) -> str:
         name = self.description or " ".join(filter(None, (self.vendor, self.architecture)))
         return f"{name or 'unnamed adapter'} ({self.kind}{', software' if self.software else ''})"

@@ -21,8 +21,8 @@ the even k (ExecuTorch's et_vk.linear_qcs4w has both).
 Strategies, `lower`'s choice unless one is named:
 
     tile            each invocation a tile of y; no barrier, anywhere; the choice for software
-    vector          one row of x, everything in one dispatch; needs subgroups; but on
-                    Apple's GPUs x is rounded to 16-bit integers first
+    vector          one row of x, everything in one dispatch; needs subgroups; where a GPU has packed
+                    dot products x becomes integers of 16 bits, as with `dots`
     gemv_subgroups  up to 16 rows of x: a workgroup walks along K together, subgroups add up
     gemv            the same without subgroups, through workgroup memory
     gemm            many rows: tiles of x and of dequantized w through workgroup memory
@@ -30,8 +30,6 @@ Strategies, `lower`'s choice unless one is named:
                     (linear_dots.py: y is off by about 3e-5 of its largest magnitude)
     matrix          many rows, 4 bits, rows of y whole vec4s: the GPU's matrix units, where the
                     browser has them (linear_matrix.py: float16 products)
-
-There `vector` is off by about 3e-5 of y's largest magnitude.
 
 Many rows are one dispatch, after another for the norm; with `matrix` and `dots` the other one is
 always there, since it rounds x, too. Where tiles of y are few, K is cut into slices, and one more
@@ -197,7 +195,7 @@ def _choose(target: Target, m: int, n: int, bits: int, act: str | None, *, high_
     if matrices and matrix_takes(n, act) and not high_first:
         return "matrix"
     if m > _FEW_ROWS:
-        return "dots" if bits == 4 and not high_first and target.vendor != "apple" else "gemm"
+        return "dots" if bits == 4 and not high_first and target.packed_dots else "gemm"
     if "subgroups" not in target.features:
         return "gemv"
     return "vector" if m == 1 and not high_first else "gemv_subgroups"

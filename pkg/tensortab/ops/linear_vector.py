@@ -30,7 +30,7 @@ def _knobs(target: Target, n: int, k: int, act: str | None) -> dict[str, int | b
         "TILES": 2 * tiles if act else tiles,
         "LANES": lanes,
         "SUBGROUP": target.subgroup,
-        "DOTS": target.vendor != "apple",  # whose GPUs have no instruction for it
+        "DOTS": target.packed_dots,
     }
 
 
