@@ -1,9 +1,10 @@
 """What the view that searches keeps between visits: texts and their vectors."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
-from playwright.async_api import BrowserContext
+from playwright.async_api import BrowserContext, Route
 
 import harness
 from searches import LINES, ask, found, names, only, open_texts, rank, remove_all
@@ -137,6 +138,27 @@ def test_works_where_nothing_can_be_kept(fresh: Visit, storage: str) -> None:
 def test_the_oldest_vectors_make_room(fresh: Visit) -> None:
     fresh.do(fresh.page.goto(f"{fresh.address}boot.json"))
     assert fresh.do(fresh.page.evaluate(STORE, 3)) == [[["c", 2], ["d", 3], ["e", 4]], 0, 3]
+
+
+def test_examples_that_come_late_make_room(fresh: Visit) -> None:
+    opened = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await opened.wait()
+        await route.continue_()
+
+    async def let() -> None:
+        async with fresh.page.expect_response("**/forty-sentences.txt") as response:
+            opened.set()
+        await (await response.value).finished()
+
+    fresh.do(fresh.page.route("**/forty-sentences.txt", late))
+    fresh.open("search", "loading")
+    open_texts(fresh, mine_txt=LINES[0])
+    fresh.do(let())
+    fresh.do(fresh.page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 300))"))
+    fresh.expect("#documents .name").to_have_text(["mine.txt"])
+    fresh.expect("#document-name").to_have_text("mine.txt")
 
 
 def test_removed_texts_stay_removed(fresh: Visit) -> None:

@@ -76,8 +76,13 @@ export class Library {
   async restore() {
     const kept = await this.#texts.all();
     if (kept?.length) this.documents = [...kept, ...this.documents];
-    if (!this.documents.length) await this.#try(() => this.#examples());
-    this.select(this.documents[0]?.id);
+    if (!this.documents.length)
+      await this.#try(async () => {
+        const examples = await Promise.all(EXAMPLES.map(exampleOf));
+        if (!this.documents.length) await this.#add(examples);
+      });
+    if (!this.#get(this.#selected) || this.#get(this.#selected).example)
+      this.select(this.documents[0]?.id);
   }
 
   nameOf = (id) => this.#get(id)?.name ?? "";
@@ -123,14 +128,17 @@ export class Library {
   async #add(documents) {
     if (documents.some(({ example }) => !example))
       for (const { id, example } of this.documents) if (example) this.#drop(id);
-    for (const { name, text, example = false } of documents) {
+    // All at once: what comes in while they are kept finds them there, examples too.
+    const added = documents.map(({ name, text, example = false }, i) => {
       const before = this.documents.find((one) => one.name === name && one.text);
       if (before && name !== "") this.#drop(before.id); // a file's newer state
-      const document = { id: newId(), name, text, example, at: Date.now() };
+      const document = { id: newId(), name, text, example, at: Date.now() + i };
       this.documents.push(document);
-      await this.#keep(document);
-      this.select(document.id);
-    }
+      return document;
+    });
+    await Promise.all(added.map((document) => this.#keep(document)));
+    const last = added.at(-1)?.id;
+    if (this.#get(last)) this.select(last);
   }
 
   #open = (files) =>
@@ -142,7 +150,8 @@ export class Library {
 
   async #examples() {
     await this.#add(await Promise.all(EXAMPLES.map(exampleOf)));
-    this.select(this.documents.find(({ name }) => name === EXAMPLES[0])?.id);
+    const first = this.documents.find(({ name }) => name === EXAMPLES[0]);
+    if (first) this.select(first.id);
   }
 
   async #type(text, kind = "Typed text") {
