@@ -37,14 +37,17 @@ def goals(records: Records) -> str:
 def limits(records: Records) -> str:
     """What limits.md says of each goal that is missed."""
     said = paragraphs((HERE / "limits.md").read_text("utf-8"))
-    lines: dict[str, str] = {}
+    missed: dict[str, list[str]] = {}
     for goal in GOALS:
         found = goal.find(records)
         if found and found[1] != "yes":
-            lines[goal.key] = f"- **{goal.what}**: {said.get(goal.key, '?')}"
+            missed.setdefault(goal.key, []).append(goal.what)
     if not any(goal.find(records) for goal in GOALS):
         return f"{UNKNOWN}\n"
-    return "\n".join(lines.values()) + "\n" if lines else "Every goal measured so far is met.\n"
+    if not missed:
+        return "Every goal measured so far is met.\n"
+    lines = (f"- **{'; '.join(goals)}**: {said.get(key, '?')}" for key, goals in missed.items())
+    return "\n".join(lines) + "\n"
 
 
 def paragraphs(text: str) -> dict[str, str]:

@@ -258,7 +258,7 @@ def test_goals_are_judged_by_the_records(tmp_path):
     assert "1,250 / 1,250 / 1,250 tokens/s | partly |" in text
     assert "decode 4.8 × onnxruntime-web's 260, prefill 11.2 × onnxruntime-web's 8,000" in text
     assert "One GPU, Chromium 156, 2026-11-28" in text
-    assert "- **GEMV, 2048×8192**: " in report.limits(records)
+    assert "- **GEMV, 2048×2048; GEMV, 2048×8192**: " in report.limits(records)
     picture = report.chart(records)
     assert "onnxruntime-web" in picture
     assert "Llama-3.1-8B, 8192" in picture
