@@ -19,8 +19,8 @@ ROWS = 64  # from here on worth it
 _MATRIX = load("linear_qgsw_matrix")
 _HALVE = load("halve_rows")
 _LONG = 8192  # values of a row that 128 invocations keep in registers
-# One H200, TFLOP/s: 2048×2048×16384 by 256×128 tiles 295, 128×128 221; 512×8192×2048 by 256×128 in 4
-# slices 193, 128×128 in 2 159; 512×2048×2048 by 64×64 123, 128×128 in 2 103.
+# One H200, TFLOP/s: 2048×2048×16384 by 256×128 tiles 295, 128×128 221; 512×8192×2048 by 256×128 in
+# 4 slices 193, 128×128 in 2 159; 512×2048×2048 by 64×64 123, 128×128 in 2 103.
 _LARGE = ({"DOWN": 4, "ACROSS": 4}, {"DOWN": 2, "ACROSS": 4})  # workgroups of eight subgroups,
 _ENOUGH = 100  # of which so many fill a GPU
 _LONG_K = 2048  # up to here they take all of it

@@ -21,8 +21,8 @@ the even k (ExecuTorch's et_vk.linear_qcs4w has both).
 Strategies, `lower`'s choice unless one is named:
 
     tile            each invocation a tile of y; no barrier, anywhere; the choice for software
-    vector          one row of x, everything in one dispatch; needs subgroups; where a GPU has packed
-                    dot products x becomes integers of 16 bits, as with `dots`
+    vector          one row of x, everything in one dispatch; needs subgroups; where a GPU has
+                    packed dot products x becomes integers of 16 bits, as with `dots`
     gemv_subgroups  up to 16 rows of x: a workgroup walks along K together, subgroups add up
     gemv            the same without subgroups, through workgroup memory
     gemm            many rows: tiles of x and of dequantized w through workgroup memory
