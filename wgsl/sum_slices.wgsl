@@ -1,5 +1,5 @@
-// y[M, N] = Σ parts[s, M, N], what linear_qgsw_gemm and linear_qgsw_matrix leave of slices of K, and
-// what comes after it:
+// y[M, N] = Σ parts[s, M, N], what a product of 4- or 8-bit linears leaves of slices of K
+// (ops/linear_sliced.py), and what comes after it:
 //
 //   BIAS  + bias[N]
 //   GLU   y[M, N/2] = act(v[:, n]) · v[:, n + N/2]

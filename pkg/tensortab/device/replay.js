@@ -77,14 +77,16 @@ class Recording {
   run(payload, places) {
     const { reads, times, timed } = this.#apply(payload, places);
     const ahead = times > 1 || timed || this.steps.length < 4 * FIRST ? 0 : FIRST;
-    if (ahead) this.#begin(ahead);
+    if (ahead) {
+      const first = this.gpu.createCommandEncoder();
+      encode(first, this.steps.slice(0, ahead), 0);
+      this.gpu.queue.submit([first.finish()]);
+    }
     const encoder = this.gpu.createCommandEncoder();
     const back = this.#readback(reads, times, timed ? 16 * times : 0);
     const querySet = timed && this.gpu.createQuerySet({ type: "timestamp", count: 2 * times });
     for (let time = 0; time < times; time++) {
-      const pass = encoder.beginComputePass(timed ? { timestampWrites: stamp(querySet, time) } : {});
-      for (let i = ahead; i < this.steps.length; i++) dispatch(pass, this.steps[i]);
-      pass.end();
+      encode(encoder, this.steps, ahead, timed ? { timestampWrites: stamp(querySet, time) } : {});
       back.copy(encoder, time);
     }
     if (!timed) return this.#finish(encoder, back.staging, back.size);
@@ -92,14 +94,6 @@ class Recording {
     encoder.resolveQuerySet(querySet, 0, 2 * times, stamps, 0);
     encoder.copyBufferToBuffer(stamps, 0, back.staging, back.size - 16 * times, 16 * times);
     return this.#finish(encoder, back.staging, back.size, [querySet, stamps]);
-  }
-
-  #begin(count) {
-    const encoder = this.gpu.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (let i = 0; i < count; i++) dispatch(pass, this.steps[i]);
-    pass.end();
-    this.gpu.queue.submit([encoder.finish()]);
   }
 
   // The same once, a timed pass for every dispatch; the bytes begin with two u64 of nanoseconds for
@@ -181,6 +175,13 @@ class Recording {
 // The timestamps at both ends of the pass number `i` of a query set.
 function stamp(querySet, i) {
   return { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
+}
+
+// A pass of the steps from one on.
+function encode(encoder, steps, from, descriptor = {}) {
+  const pass = encoder.beginComputePass(descriptor);
+  for (let i = from; i < steps.length; i++) dispatch(pass, steps[i]);
+  pass.end();
 }
 
 function dispatch(pass, { pipeline, group, grid }) {

@@ -21,11 +21,6 @@ _DOTS = load("linear_qgsw_dots")
 _ROWS = load("integer_rows")
 
 
-def _tile(m: int) -> dict[str, int]:
-    """Invocations and what they own: tiles of 64 columns, and of 128 rows where there are."""
-    return {"DOWN": 16, "ROWS": min(-(-max(m, 1) // 16), 8), "COLUMNS": 4}
-
-
 def dots(
     target: Target,
     y: Tensor,
@@ -45,8 +40,9 @@ def dots(
     words, factors = Tensor(Spec((m, k // 2), "int32")), Tensor(Spec((k // 32, m)))
     rows = _ROWS.specialise(BITS=bits, NORM=norm is not None, LANES=128 if k < 2048 else 256)
     made = {"x": x, "norm": norm or x, "words": words, "factors": factors}
-    kernel = _DOTS.specialise(**_tile(upper(m)))
-    tile = kernel["DOWN"] * kernel["ROWS"], 16 * kernel["COLUMNS"]
+    down = _DOTS["DOWN"]
+    kernel = _DOTS.specialise(ROWS=min(-(-max(upper(m), 1) // down), _DOTS["ROWS"]))
+    tile = down * kernel["ROWS"], 16 * kernel["COLUMNS"]
     integers = {"x": words, "factors": factors}
     return [
         dispatch(rows, fold(target, m), **made, M=m, K=k, eps=eps, offset=offset),

@@ -13,7 +13,8 @@ from ..kernel import load
 from ..op import Dispatch, Spec, Tensor, dispatch, fold
 from ..target import Target
 from .layout import rows_of
-from .linear_operands import add_up, bind, sizes_of, what_follows
+from .linear_operands import bind, sizes_of, what_follows
+from .linear_sliced import in_slices
 
 ROWS = 64  # from here on worth it
 _MATRIX = load("linear_qgsw_matrix")
@@ -102,15 +103,10 @@ def matrix(
     half = bound["scales"].dtype == "float16"
     kernel = _MATRIX.specialise(HALF=half, N=n, K=k, GROUP=group, **blocks)
     rows, columns = _tile(blocks)
-    grid = fold(target, ceildiv(m, rows) * -(-n // columns) * slices)
-    rounded = halve(target, halves, factor, x, norm, eps=eps, offset=offset)
-    given = {**bound, "x": halves, "factor": factor, "M": m, "slice": k // slices}
+    tiles = ceildiv(m, rows) * -(-n // columns)
+    given = {**bound, "x": halves, "factor": factor}
     after = what_follows(operands, act)
-    if slices == 1:
-        return [rounded, dispatch(kernel.specialise(**after), grid, **given, y=y)]
-    parts = Tensor(Spec((slices, m, n)))
     return [
-        rounded,
-        dispatch(kernel, grid, **given, y=parts),
-        add_up(target, parts, bound, y, after),
+        halve(target, halves, factor, x, norm, eps=eps, offset=offset),
+        *in_slices(target, kernel, tiles, slices, m, y, given, after, slice=k // slices),
     ]

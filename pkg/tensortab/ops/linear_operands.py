@@ -1,16 +1,12 @@
-"""What strategies of linear_q4gsw and linear_q8gsw have in common: operands, and slices of K."""
+"""What every strategy of linear_q4gsw and linear_q8gsw reads off its operands."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..dim import ceildiv, upper
-from ..kernel import load
-from ..op import Dispatch, Tensor, dispatch, fold
-from ..target import Target
+from ..dim import upper
+from ..op import Tensor
 from .glu import ACTIVATIONS
-
-_SUM = load("sum_slices")
 
 
 def bind(operands: Mapping[str, Tensor | None], x: Tensor) -> dict[str, Tensor]:
@@ -28,13 +24,3 @@ def what_follows(operands: Mapping[str, Tensor | None], act: str | None) -> dict
     """Knobs for what comes after the product."""
     has = {name.upper(): operands[name] is not None for name in ("bias", "add")}
     return {"GLU": ACTIVATIONS[act] if act else 0, **has}
-
-
-def add_up(
-    target: Target, parts: Tensor, bound: Mapping[str, Tensor], y: Tensor, after: Mapping[str, int]
-) -> Dispatch:
-    """Of parts [slices, m, n], by slices of K, the sum and what follows it."""
-    slices, m, n = parts.shape
-    kernel = _SUM.specialise(SLICES=upper(slices), N=upper(n), **after)
-    grid = fold(target, ceildiv(m * upper(y.shape[-1]), kernel["WIDTH"]))
-    return dispatch(kernel, grid, bias=bound["bias"], add=bound["add"], parts=parts, y=y, M=m)

@@ -1,7 +1,7 @@
-"""What the strategies `gemm` and `dots` share: slices of K, and what comes after the product.
+"""Slices of K, where tiles of y are too few to fill a GPU.
 
-Where tiles of y are too few to fill a GPU, K is cut into slices: workgroups leave the sums over
-theirs, and a second dispatch adds them up.
+Workgroups leave the sums over their slice, and a second dispatch adds them up and does what comes
+after the product. `gemm` and `dots` choose slices alike, `matrix` has its own choice.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..dim import Dim, ceildiv, upper
-from ..kernel import Kernel
+from ..kernel import Kernel, load
 from ..op import Dispatch, Spec, Tensor, dispatch, fold
 from ..target import Target
 from .layout import rows_of
-from .linear_operands import add_up, bind, sizes_of, what_follows
+from .linear_operands import bind, sizes_of, what_follows
 
+_SUM = load("sum_slices")
 _TILES = 128  # nearly enough for a GPU
 
 
@@ -42,16 +43,37 @@ def sliced(
     """A kernel's product by tiles of so many rows and columns; what is absent is any buffer."""
     bound, m = bind(operands, x["x"]), rows_of(x["x"])
     bits, n, k = sizes_of(bound["packed"])
-    after, half = what_follows(operands, act), bound["scales"].dtype == "float16"
-    kernel = kernel.specialise(BITS=bits, HALF=half, N=n, K=k, GROUP=group)
     tiles: Dim = ceildiv(m, tile[0]) * -(-n // tile[1])
     part = _slice(max(upper(tiles), 1), k)
-    slices = -(-k // part)
+    half = bound["scales"].dtype == "float16"
+    kernel = kernel.specialise(BITS=bits, HALF=half, N=n, K=k, GROUP=group, SLICE=part)
+    after = what_follows(operands, act)
+    return in_slices(target, kernel, tiles, -(-k // part), m, y, {**bound, **x}, after)
+
+
+def in_slices(
+    target: Target,
+    kernel: Kernel,
+    tiles: Dim,
+    slices: int,
+    m: Dim,
+    y: Tensor,
+    operands: Mapping[str, Tensor],
+    after: Mapping[str, int],
+    **fields: Dim,
+) -> list[Dispatch]:
+    """A product of m rows by so many tiles and slices of K, and by its knobs what comes after it.
+
+    `operands` and `fields` are the kernel's, but for y and M.
+    """
     grid = fold(target, tiles * slices)
     if slices == 1:
-        return [dispatch(kernel.specialise(SLICE=k, **after), grid, **bound, **x, y=y, M=m)]
-    parts = Tensor(Spec((slices, m, n)))
+        return [dispatch(kernel.specialise(**after), grid, **operands, y=y, M=m, **fields)]
+    parts = Tensor(Spec((slices, m, kernel["N"])))
+    add_up = _SUM.specialise(SLICES=slices, N=kernel["N"], **after)
+    bound = {"bias": operands["bias"], "add": operands["add"], "parts": parts, "y": y}
+    over = fold(target, ceildiv(m * upper(y.shape[-1]), add_up["WIDTH"]))
     return [
-        dispatch(kernel.specialise(SLICE=part), grid, **bound, **x, y=parts, M=m),
-        add_up(target, parts, bound, y, after),
+        dispatch(kernel, grid, **operands, y=parts, M=m, **fields),
+        dispatch(add_up, over, **bound, M=m),
     ]

@@ -10,8 +10,7 @@ from ..op import Dispatch, Tensor, dispatch, fold
 from ..target import Target
 from .attend_chunks import is_whole
 from .chunks import STEP_KEYS, Left
-from .glu import ACTIVATIONS
-from .linear_operands import bind, sizes_of
+from .linear_operands import bind, sizes_of, what_follows
 
 _VECTOR = load("linear_qgsw_vector")
 _MOST = 1024  # invocations that pay
@@ -76,12 +75,12 @@ def vector(
     kernel = _VECTOR.specialise(
         BITS=bits,
         HALF=bound["scales"].dtype == "float16",
-        GLU=ACTIVATIONS[act] if act else 0,
         N=n,
         WHOLE=n % (16 if act else 8) == 0,
         K=k,
         GROUP=group,
-        **{name.upper(): operands[name] is not None for name in ("norm", "bias", "add")},
+        NORM=operands["norm"] is not None,
+        **what_follows(operands, act),
         **{name.upper(): value for name, value in norm.items()},
         **knobs,
         **(_joined(left, x) if left else {}),
